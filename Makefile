@@ -1,0 +1,84 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# "make help" lists the targets. Each makes what it needs; the first one on a new machine takes about two minutes.
+
+# The Python for .venv when there is none yet, and more words for the tool: make unit ARGS="-k plan -x".
+PYTHON ?= $(shell sh tests/tools/find_python.sh 3.12 3.11 3.13 3.14 3.10)
+ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/ready
+RUN := $(VENV)/bin/python
+GATES := sanity ansible-lint antsibull-docs mypy ruff yamllint reuse changelog galaxy
+
+.PHONY: help setup system demo sandbox test lint $(GATES) galaxy-import unit coverage bench build docs format clean
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo "One gate alone: $(GATES)"
+
+setup: $(READY) ## Make or renew .venv
+	@$(RUN) -m tests.tools.layout
+
+$(READY): requirements.txt tests/requirements.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 to 3.14 with its venv module was found. Set PYTHON=." >&2; exit 1; }
+	@test -x $(RUN) || "$(PYTHON)" -m venv $(VENV)
+	@echo "Setting up $(VENV) ($$($(RUN) --version)) ..."
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	@touch $@
+
+system:
+	@$(or $(wildcard $(RUN)),python3) tests/tools/system_packages.py
+
+demo: setup system ## Deploy, publish and report on an embedded sandbox, no cloud account needed
+	@$(RUN) tests/tools/demo.py $(ARGS)
+
+sandbox: setup ## Run the sandbox in the foreground until Ctrl-C, its data in .sandbox
+	@$(RUN) -m tests.sandbox --dir .sandbox $(ARGS)
+
+test: TESTS := tests
+test: lint pytest ## Run every gate and every test; ARGS go to pytest
+
+lint: setup ## Run every gate, two at a time
+	@$(RUN) -m tests.tools.gates
+
+$(GATES): setup
+	@$(RUN) -m tests.tools.gates $@
+
+unit: TESTS := tests/unit
+unit: pytest ## Run the unit tests; ARGS go to pytest
+
+.PHONY: pytest
+pytest: setup system
+	@$(RUN) -m pytest $(TESTS) $(ARGS)
+
+coverage: setup system ## Run the tests and say which lines they miss
+	@$(RUN) -m coverage run -m pytest -q $(ARGS)
+	@$(RUN) -m coverage report
+
+bench: setup ## Run the benchmarks
+	@set -e; for file in tests/benchmarks/*.py; do $(RUN) "$$file" $(ARGS); done
+
+build: galaxy ## Build the archive for Galaxy into dist
+	@mkdir -p dist
+	@cp -v .cache/dist/*.tar.gz dist/
+
+galaxy-import: galaxy ## Check the archive as Galaxy does on an upload
+	@$(RUN) -m tests.tools.galaxy_import
+
+docs: setup ## Write the documentation of plugins and roles into dist/docs
+	@rm -rf dist/docs && mkdir -p dist/docs
+	@ANSIBLE_COLLECTIONS_PATH=.cache/collections $(VENV)/bin/antsibull-docs collection --use-current --fail-on-error \
+		--output-format simplified-rst --squash-hierarchy --dest-dir dist/docs budgetguard.techops
+
+format: setup ## Put the Python files into their canonical form
+	@$(VENV)/bin/ruff check --fix --quiet .
+	@$(VENV)/bin/ruff format --quiet .
+
+clean: ## Remove everything that this file made
+	rm -rf .ansible .cache .sandbox $(VENV) dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

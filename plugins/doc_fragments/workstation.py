@@ -1,0 +1,89 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options and attributes that comfyui_config and comfyui_config_info share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Documentation fragments for actions that look at an artist workstation."""
+
+    DOCUMENTATION = r"""
+requirements:
+  - cryptography >= 3.4 (on the controller)
+options:
+  comfyui_path:
+    description:
+      - ComfyUI's base folder on the workstation, the one with C(main.py), or the one given to C(--base-directory).
+      - Absolute, or starting with C(~/) or C(~user/). C(~) is the home of the user the task runs as.
+    type: str
+    required: true
+  key:
+    description:
+      - The derived key of this workstation, as P(budgetguard.techops.workstation_keys#filter) returns it.
+      - This is never the studio key itself.
+    type: str
+  previous_keys:
+    description:
+      - Derived keys that may have sealed the config that is found, for example before the studio key was changed.
+      - A config that none of these and not O(key) opens counts as a stranger's.
+    type: list
+    elements: str
+    default: []
+  key_path:
+    description:
+      - The key file on the workstation. Without this option the key file is left alone.
+      - Absolute, or starting with C(~/) or C(~user/), and outside of O(comfyui_path).
+      - It holds one key per line, C(v1) and the studio key or C(v2) and a derived key. The first line is the current
+        key; another line is there only while keys are being changed. Readers try each.
+    type: str
+  studio_key:
+    description:
+      - The studio key itself. Needed only with both O(key_path) and O(encryption_version=1), because readers of the
+        public format take the studio key and derive from it themselves.
+      - B(Warning:) whoever gets hold of a key file with the studio key can open the config of every workstation of
+        that studio key.
+    type: str
+  mode:
+    description:
+      - V(workstation) says in the config that it is for one workstation.
+      - V(studio-wide) says that all workstations have the same, and needs O(encryption_version=1).
+    type: str
+    choices: [workstation, studio-wide]
+    default: workstation
+  encryption_version:
+    description:
+      - V(2) is sealed with a key of this workstation only.
+      - V(1) is the public format, sealed with a key that all workstations share.
+      - The default is V(1) for O(mode=studio-wide), else V(2).
+    type: int
+    choices: [1, 2]
+  as_owner:
+    description:
+      - Find out who owns O(comfyui_path), and become that user for the rest. This costs one more round trip.
+      - Needs C(become) with a user that may become the owner, as C(root) may.
+    type: bool
+    default: false
+attributes:
+  action:
+    description: Runs on the controller and moves nothing but bytes. No Python is needed on the workstation.
+    support: full
+  async:
+    description: Supports being used with C(async).
+    support: none
+  become:
+    description: Is usable with C(become).
+    support: full
+  connection:
+    description: Uses the task's connection.
+    support: full
+  delegation:
+    description: Can be used with C(delegate_to).
+    support: full
+  platform:
+    description: Workstations it works on.
+    platforms: posix
+    support: full
+"""

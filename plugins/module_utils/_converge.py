@@ -1,0 +1,371 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""Bring one target to what is asked for: observe, plan, apply, wait, report.
+
+Only :func:`run` knows AnsibleModule. One NIM's failure does not stop the others, and whenever another run turns out
+to be at work on the same target, the target is read again and what is left is planned again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.yaml import yaml_dump
+from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import (
+    DeploymentsError,
+    Selection,
+    Status,
+    Wanted,
+    resolve_all,
+)
+from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, PlanError, Step, diff, plan, stages
+from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    ConflictError,
+    MissingLibraryError,
+    Provider,
+    ProviderError,
+    Snapshot,
+    expand,
+)
+
+ROUNDS = 6
+"""How often a target is read again because another run changed it meanwhile, before that is called an error."""
+
+WORKERS = 8
+"""NIMs that are worked on at the same time."""
+
+_FINAL_STATES = ("running", "failed")
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What happened to one target."""
+
+    steps: list[Step] = dataclasses.field(default_factory=list)
+    done: list[Step] = dataclasses.field(default_factory=list)
+    errors: dict[str, str] = dataclasses.field(default_factory=dict)
+    target_error: str | None = None
+    statuses: dict[str, Status] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """What one call asks of one target."""
+
+    wanted: tuple[Wanted, ...] = ()
+    selections: tuple[Selection, ...] = ()
+    purge_shared: bool = False
+    check_mode: bool = False
+    wait: bool = True
+    wait_timeout: int = 2700
+    wait_interval: float = 15.0
+
+
+@dataclasses.dataclass
+class Round:
+    """The errors of carrying out one list of steps."""
+
+    errors: dict[str, ProviderError] = dataclasses.field(default_factory=dict)
+    shared: ProviderError | None = None
+    done: list[Step] = dataclasses.field(default_factory=list)
+
+    @property
+    def conflicts(self) -> bool:
+        """Say whether everything that failed may succeed after looking again."""
+        found = [*self.errors.values(), *([self.shared] if self.shared else [])]
+        return any(isinstance(error, ConflictError) for error in found)
+
+
+def make_plan(provider: Provider, goal: Goal, seen: Snapshot) -> list[Step]:
+    """Return the steps that lead from what was seen to the goal. Makes no calls."""
+    resources = provider.resources(goal.wanted, seen) if goal.wanted else []
+    stops = [provider.stop_resource(status) for status in expand(goal.selections, seen.statuses, "stopped")]
+    resources += [item for item in stops if item.key in seen.resources]
+    return plan(provider.kinds, resources, seen.resources, _unwanted(provider, goal, seen))
+
+
+def _unwanted(provider: Provider, goal: Goal, seen: Snapshot) -> list[Key]:
+    """Return the objects of NIMs that must go and, where asked and nobody else needs them, the shared ones."""
+    gone = {status.name for status in expand(goal.selections, seen.statuses, "absent")}
+    keys = [item.key for item in seen.resources.values() if item.deployment in gone]
+    left = {item.deployment for item in seen.resources.values() if item.deployment is not None} - gone
+    if goal.purge_shared and not left and not goal.wanted:
+        keys += [item.key for item in seen.resources.values() if item.deployment is None]
+    return keys
+
+
+def execute(provider: Provider, steps: t.Sequence[Step]) -> Round:
+    """Carry out the steps stage by stage. A NIM that fails is left out of the later stages; the others go on."""
+    result = Round()
+    batches: list[list[Step]] = []
+    by_name = {kind.name: kind for kind in provider.kinds}
+    for stage in stages(provider.kinds, steps):
+        alive = [step for step in stage if step.deployment is None or step.deployment not in result.errors]
+        if not alive:
+            continue
+        kind = by_name[alive[0].kind]
+        if kind.batch:
+            if _apply_batch(provider, alive, result):
+                batches.append([step for step in alive if step.action != "delete"])
+        elif kind.per_nim:
+            _apply_per_nim(provider, alive, result)
+        elif not _apply_shared(provider, alive, result):
+            return result
+    for batch in batches:
+        _verify_batch(provider, batch, result)
+    return result
+
+
+def _apply_shared(provider: Provider, steps: t.Sequence[Step], result: Round) -> bool:
+    for step in steps:
+        try:
+            provider.apply(step)
+        except ProviderError as exc:
+            result.shared = exc
+            return False
+        result.done.append(step)
+    return True
+
+
+def _apply_batch(provider: Provider, steps: t.Sequence[Step], result: Round) -> bool:
+    try:
+        provider.apply_batch(steps)
+    except ProviderError as exc:
+        result.errors.update({step.deployment: exc for step in steps if step.deployment})
+        return False
+    result.done += steps
+    return True
+
+
+def _verify_batch(provider: Provider, steps: t.Sequence[Step], result: Round) -> None:
+    alive = [step for step in steps if step.deployment not in result.errors]
+    if not alive:
+        return
+    try:
+        provider.verify_batch(alive)
+    except ProviderError as exc:
+        result.errors.update({step.deployment: exc for step in alive if step.deployment})
+
+
+def _apply_per_nim(provider: Provider, steps: t.Sequence[Step], result: Round) -> None:
+    chains: dict[str, list[Step]] = {}
+    for step in steps:
+        chains.setdefault(step.deployment or "", []).append(step)
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        futures = {name: pool.submit(_apply_chain, provider, chain) for name, chain in chains.items()}
+    for name, future in futures.items():
+        done, error = future.result()
+        result.done += done
+        if error is not None:
+            result.errors[name] = error
+
+
+def _apply_chain(provider: Provider, steps: t.Sequence[Step]) -> tuple[list[Step], ProviderError | None]:
+    done: list[Step] = []
+    for step in steps:
+        try:
+            provider.apply(step)
+        except ProviderError as exc:
+            return done, exc
+        done.append(step)
+    return done, None
+
+
+def converge(provider: Provider, goal: Goal, sleep: t.Callable[[float], None] = time.sleep) -> Outcome:
+    """Bring the target to the goal and say what happened. Raises ProviderError or PlanError only if nothing was done."""
+    outcome = Outcome()
+    names = [item.name for item in goal.wanted]
+    seen = provider.observe(names)
+    outcome.steps = steps = make_plan(provider, goal, seen)
+    outcome.warnings = _left_over(goal, seen)
+    provider.preflight(goal.wanted, steps, seen)
+    try:
+        for attempt in range(ROUNDS):
+            if goal.check_mode or not steps:
+                break
+            result = execute(provider, steps)
+            outcome.done += result.done
+            outcome.errors = {name: str(error) for name, error in result.errors.items()}
+            outcome.target_error = str(result.shared) if result.shared else None
+            if not result.conflicts or attempt == ROUNDS - 1:
+                break
+            sleep(min(2**attempt, 20) * random.uniform(0.5, 1.0))
+            steps = make_plan(provider, goal, provider.observe(names))
+            outcome.errors, outcome.target_error = {}, None
+        outcome.statuses = _report(provider, goal, seen, outcome, sleep)
+    except (PlanError, ProviderError) as exc:
+        outcome.target_error = str(exc)
+    return outcome
+
+
+def _left_over(goal: Goal, seen: Snapshot) -> list[str]:
+    """Tell of other tiers of a wanted node: they are left alone, and they may cost money."""
+    asked = {item.node: item for item in goal.wanted}
+    names = {item.name for item in goal.wanted}
+    removed = {status.name for status in expand(goal.selections, seen.statuses, "absent")}
+    return [
+        f"{status.name} also serves {status.node} on this target and is left alone; "
+        f"remove it with state absent and gpu_tier {status.gpu_tier} if {asked[status.node].name} replaces it"
+        for status in seen.statuses.values()
+        if status.node in asked and status.name not in names and status.name not in removed
+    ]
+
+
+def _report(
+    provider: Provider, goal: Goal, seen: Snapshot, outcome: Outcome, sleep: t.Callable[[float], None]
+) -> dict[str, Status]:
+    """Return the state of every NIM that the call was about."""
+    concerned = {item.name for item in goal.wanted}
+    concerned |= {status.name for status in expand(goal.selections, seen.statuses, "stopped")}
+    absent = {status.name: status for status in expand(goal.selections, seen.statuses, "absent")}
+    if goal.check_mode:
+        statuses = _predict(goal, seen)
+    elif concerned and (outcome.done or any(item.start for item in goal.wanted)):
+        statuses = _wait(provider, goal, sorted(concerned), outcome, sleep)
+    else:
+        statuses = {name: status for name, status in seen.statuses.items() if name in concerned}
+    gone = {
+        name: dataclasses.replace(status, state="absent", endpoint=None, replicas=0, running=0)
+        for name, status in absent.items()
+        if name not in outcome.errors
+    }
+    kept = {name: status for name, status in absent.items() if name in outcome.errors}
+    return {**statuses, **kept, **gone}
+
+
+def _predict(goal: Goal, seen: Snapshot) -> dict[str, Status]:
+    """Say what a run would leave behind, without inventing what only the cloud knows (endpoints, dates)."""
+    predicted: dict[str, Status] = {}
+    for item in goal.wanted:
+        found = seen.statuses.get(item.name)
+        base = found or Status(name=item.name, node=item.node, gpu_tier=item.gpu_tier, state="stopped")
+        replicas = item.replicas if item.start else base.replicas
+        predicted[item.name] = dataclasses.replace(
+            base,
+            image=item.image,
+            kind=item.kind,
+            serves=item.serves,
+            infer_path=item.infer_path,
+            replicas=replicas,
+            state="starting" if replicas > base.running else base.state,
+        )
+    for status in expand(goal.selections, seen.statuses, "stopped"):
+        predicted[status.name] = dataclasses.replace(status, replicas=0, running=0, state="stopped", reason=None)
+    return predicted
+
+
+def _wait(
+    provider: Provider, goal: Goal, names: list[str], outcome: Outcome, sleep: t.Callable[[float], None]
+) -> dict[str, Status]:
+    """Poll until every started NIM is ready or has failed for good, or the time is over."""
+    started = {item.name for item in goal.wanted if item.start} - set(outcome.errors)
+    if outcome.target_error is not None:
+        started = set()
+    deadline = time.monotonic() + goal.wait_timeout
+    statuses = provider.statuses(names, explain=goal.wait)
+    while goal.wait:
+        open_names = {name for name in started if name not in statuses or statuses[name].state not in _FINAL_STATES}
+        if not open_names or time.monotonic() >= deadline:
+            break
+        sleep(min(goal.wait_interval, max(0.0, deadline - time.monotonic())))
+        statuses.update(provider.statuses(sorted(open_names), explain=True))
+    if goal.wait:
+        for name in sorted(started):
+            problem = _not_ready(statuses.get(name), goal.wait_timeout)
+            if problem:
+                outcome.errors[name] = problem
+    return statuses
+
+
+def _not_ready(status: Status | None, timeout: int) -> str | None:
+    if status is not None and status.state == "running":
+        return None
+    if status is not None and status.state == "failed":
+        return f"does not start: {status.reason or 'the cloud gives no reason'}"
+    waiting_for = status.reason if status is not None and status.reason else "the cloud to say anything about it"
+    return f"not ready after {timeout} s; waiting for: {waiting_for}"
+
+
+def run(module: AnsibleModule, provider_name: str, connect: t.Callable[[], Provider]) -> t.NoReturn:
+    """Carry out the ``deployments`` option of a ``nim_<provider>`` module and leave with its result."""
+    params = module.params
+    try:
+        catalog = _catalog.load(params["nim_catalog"])
+        wanted, selections = resolve_all(params["deployments"], provider_name, catalog)
+        goal = Goal(
+            wanted=tuple(wanted),
+            selections=tuple(selections),
+            purge_shared=params["purge_shared"],
+            check_mode=module.check_mode,
+            wait=params["wait"],
+            wait_timeout=params["wait_timeout"],
+            wait_interval=params["wait_interval"],
+        )
+        outcome = converge(connect(), goal)
+    except MissingLibraryError as exc:
+        module.fail_json(msg=missing_required_lib(exc.library), exception=exc.import_error)
+    except (DeploymentsError, PlanError, ProviderError, ValueError) as exc:
+        module.fail_json(msg=f"Nothing was changed. {exc}")
+    for item in goal.wanted:
+        for warning in item.warnings:
+            module.warn(warning)
+    for warning in outcome.warnings:
+        module.warn(warning)
+    result = build_result(goal, outcome)
+    if outcome.errors or outcome.target_error:
+        module.fail_json(msg=failure_message(goal, outcome), **result)
+    module.exit_json(**result)
+
+
+def run_info(module: AnsibleModule, connect: t.Callable[[], Provider]) -> t.NoReturn:
+    """List what a target holds, for a ``nim_<provider>_info`` module."""
+    try:
+        statuses = connect().statuses(explain=True)
+    except MissingLibraryError as exc:
+        module.fail_json(msg=missing_required_lib(exc.library), exception=exc.import_error)
+    except (ProviderError, ValueError) as exc:
+        module.fail_json(msg=f"The target cannot be read. {exc}")
+    module.exit_json(changed=False, deployments=[status.as_dict() for _name, status in sorted(statuses.items())])
+
+
+def build_result(goal: Goal, outcome: Outcome) -> dict[str, t.Any]:
+    """Build the module's return value from fields that are not secret."""
+    steps = outcome.steps if goal.check_mode else outcome.done
+    shown = diff(outcome.steps)
+    deployments = []
+    for name, status in sorted(outcome.statuses.items()):
+        own = [step.describe() for step in steps if step.deployment == name]
+        deployments.append(
+            {**status.as_dict(), "changed": bool(own), "steps": own, "error": outcome.errors.get(name)}
+        )
+    return {
+        "changed": bool(steps),
+        "steps": [step.describe() for step in steps],
+        "deployments": deployments,
+        "failed_deployments": dict(sorted(outcome.errors.items())),
+        "diff": {side: yaml_dump(shown[side], default_flow_style=False) if shown[side] else "" for side in shown},
+    }
+
+
+def failure_message(goal: Goal, outcome: Outcome) -> str:
+    """Name each failed NIM with its reason and what was already done, and say how the others are."""
+    concerned = {item.name for item in goal.wanted} | set(outcome.statuses) | set(outcome.errors)
+    lines = []
+    if outcome.target_error:
+        lines.append(f"The shared part of the target failed: {outcome.target_error}")
+    if outcome.errors:
+        lines.append(f"{len(outcome.errors)} of {len(concerned)} NIMs failed; the others were carried out.")
+    for name, error in sorted(outcome.errors.items()):
+        done = [f"{step.action} {step.kind}" for step in outcome.done if step.deployment == name]
+        lines.append(f"{name}: {error}" + (f" (done so far: {', '.join(done)})" if done else ""))
+    lines.append("The next run continues from here.")
+    return "\n".join(lines)

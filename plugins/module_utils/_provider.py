@@ -1,0 +1,86 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""What a provider must answer. It translates between the cloud and our data classes and decides nothing."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import typing as t
+
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Selection, Status, Wanted
+from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, Kind, Resource, Step
+
+
+class ProviderError(Exception):
+    """A call to the cloud failed. The message says what was being done and what the cloud answered."""
+
+
+class ConflictError(ProviderError):
+    """Somebody else changed the same object meanwhile: look again and plan again."""
+
+
+class MissingLibraryError(Exception):
+    """A Python library is not installed on the controller. ``library`` names what to install."""
+
+    def __init__(self, library: str, import_error: str | None) -> None:
+        super().__init__(library)
+        self.library = library
+        self.import_error = import_error
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """Everything of ours that a target holds, read at one moment."""
+
+    resources: t.Mapping[Key, Resource]
+    statuses: t.Mapping[str, Status]
+
+
+class Provider(abc.ABC):
+    """One target: an account and region, a cluster, an organisation or a Docker engine."""
+
+    kinds: tuple[Kind, ...] = ()
+
+    @abc.abstractmethod
+    def observe(self, names: t.Sequence[str]) -> Snapshot:
+        """Read all that is managed on the target, and whatever exists under the given deployment names."""
+
+    @abc.abstractmethod
+    def resources(self, wanted: t.Sequence[Wanted], seen: Snapshot) -> list[Resource]:
+        """Translate NIMs into the cloud's objects, the shared ones included. Pure: makes no calls."""
+
+    @abc.abstractmethod
+    def stop_resource(self, status: Status) -> Resource:
+        """Return the one object, with the one field, that switches this NIM off. Pure."""
+
+    @abc.abstractmethod
+    def preflight(self, wanted: t.Sequence[Wanted], steps: t.Sequence[Step], seen: Snapshot) -> None:
+        """Raise :class:`ProviderError` for anything that would make the steps fail, before the first one."""
+
+    @abc.abstractmethod
+    def apply(self, step: Step) -> None:
+        """Carry out one step."""
+
+    @abc.abstractmethod
+    def apply_batch(self, steps: t.Sequence[Step]) -> None:
+        """Carry out the steps of all NIMs on one shared list."""
+
+    @abc.abstractmethod
+    def verify_batch(self, steps: t.Sequence[Step]) -> None:
+        """Raise :class:`ConflictError` if another run has overwritten what :meth:`apply_batch` did."""
+
+    @abc.abstractmethod
+    def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
+        """Read the state of the named deployments, or of all managed ones.
+
+        ``explain`` asks for the reason in one sentence for each that should run and does not; it costs more calls.
+        """
+
+
+def expand(selections: t.Sequence[Selection], statuses: t.Mapping[str, Status], state: str) -> list[Status]:
+    """Return the deployments that exist on the target and that selections of this state mean."""
+    chosen = [item for item in selections if item.state == state]
+    return [status for _name, status in sorted(statuses.items()) if any(item.matches(status) for item in chosen)]

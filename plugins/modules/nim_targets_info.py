@@ -1,0 +1,91 @@
+#!/usr/bin/python
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nim_targets_info
+short_description: List the NVIDIA NIM containers of many targets at once
+description:
+  - Reads all targets of the inventory in parallel, from the clouds themselves. Nothing is remembered between runs.
+  - The targets are read whatever the run's C(--limit) says, because a limit narrows what is changed, never what is
+    known.
+  - A target that cannot be read does not stop the others; it is returned with RV(targets[].read=false) and the reason.
+  - A target is a host in the group C(nim_providers). Its variable C(nim_target) says how it is reached, with the
+    connection options of the module of its provider, for example M(budgetguard.techops.nim_aws_info). Its provider is
+    the variable C(nim_provider), or the name of its group.
+author:
+  - BudgetGuard TechOps contributors
+extends_documentation_fragment:
+  - budgetguard.techops.attributes
+  - budgetguard.techops.attributes.info_module
+attributes:
+  action:
+    description: Runs on the controller, where it needs the libraries of the providers, for example boto3.
+    support: full
+options:
+  targets:
+    description:
+      - Names of the hosts to read. By default all hosts in the group C(nim_providers).
+    type: list
+    elements: str
+  explain:
+    description:
+      - Also ask why a NIM that should run does not. Costs a few more calls for each such NIM.
+    type: bool
+    default: true
+  fail_unread:
+    description:
+      - Fail if any target cannot be read.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Read all targets
+  budgetguard.techops.nim_targets_info:
+  run_once: true
+  register: found
+"""
+
+RETURN = r"""
+targets:
+  description: The targets in the order in which they were asked for.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    target:
+      description: Name of the inventory host.
+      type: str
+      sample: aws-us-east-1
+    provider:
+      description: One of V(aws), V(azure), V(gcp), V(nvidia) and V(local).
+      type: str
+      sample: aws
+    region:
+      description: Region, where the provider has regions.
+      type: str
+      sample: us-east-1
+    read:
+      description: Whether the target could be read.
+      type: bool
+      sample: true
+    error:
+      description: Why it could not be read.
+      type: str
+      sample: null
+    deployments:
+      description: The NIMs, as in M(budgetguard.techops.nim_aws_info#module). Empty if the target could not be read.
+      type: list
+      elements: dict
+      sample: []
+unread:
+  description: Names of the targets that could not be read.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""

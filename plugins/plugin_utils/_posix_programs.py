@@ -1,0 +1,396 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""The two shell programs that look at, and change, the config and the key file of a POSIX workstation.
+
+The workstation needs a POSIX shell and the POSIX tools C(cat chmod cksum cp dd find id ln ls mkdir mv od rm sync wc),
+and no Python. All that differs between workstations goes through standard input: the program, its parameters, the
+content. So nothing has to be quoted, nothing secret stands on a command line, any login shell will do (tcsh and fish,
+too), and because there is standard input the ssh plugin asks for no terminal that would turn line ends into CR LF.
+
+A key file is compared on the workstation, so a key goes there and never comes back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import FILE, FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# A config is some kilobytes. What is larger is not one, and is not read.
+LARGEST_CONFIG = 4 * 1024 * 1024
+MARKER = "budgetguard-1"
+
+# In both programs: "look" says a path's mode and owner, "sum_of" tells two contents apart.
+COMMON_PROGRAM = r"""
+LC_ALL=C
+export LC_ALL
+set -f
+umask 077
+name=@FILE@
+say() {
+    printf '%s\n' "$*"
+}
+look() {
+    label=$1
+    set -- $(ls -ldn "$2" 2>/dev/null)
+    if [ $# -gt 3 ]; then
+        say "$label $1 $3"
+    fi
+}
+sum_of() {
+    size=$(($(wc -c < "$1")))
+    if [ "$size" -gt @LARGEST@ ]; then
+        say "large $size"
+    else
+        cksum < "$1"
+    fi
+}
+case $(command -v printf) in
+    /*)
+        say @MARKER@
+        say "failed printf"
+        exit 1
+        ;;
+esac
+"""
+
+READ_PROGRAM = (
+    COMMON_PROGRAM
+    + r"""
+expand() {
+    expanded=$1
+    case $1 in
+        '~'|'~/'*) who=$(id -un) ;;
+        '~'*) who=${1#?}; who=${who%%/*} ;;
+        *) return ;;
+    esac
+    case $1 in
+        */*) rest=/${1#*/} ;;
+        *) rest= ;;
+    esac
+    case $who in
+        *[!A-Za-z0-9._-]*) home=$HOME ;;
+        *) eval "home=~$who" ;;
+    esac
+    expanded=$home$rest
+}
+nearest() {
+    near=$1
+    while [ -n "$near" ] && [ ! -d "$near" ]; do
+        case $near in
+            */*) near=${near%/*} ;;
+            *) near= ;;
+        esac
+    done
+    near=${near:-/}
+}
+index_of() {
+    line=$1
+    shift
+    index=0
+    for candidate in "$@"; do
+        if [ "$candidate" = "$line" ]; then
+            say "key_line $index"
+            return
+        fi
+        index=$((index + 1))
+    done
+    say "key_line other"
+}
+say @MARKER@
+IFS= read -r base && IFS= read -r key && IFS= read -r count || exit 1
+while [ "$count" -gt 0 ]; do
+    IFS= read -r line || exit 1
+    set -- "$@" "$line"
+    count=$((count - 1))
+done
+expand "$base"
+base=$expanded
+say "base $base"
+me=$(id -u)
+say "user_id $me"
+say "user_name $(id -un)"
+if [ -n "$key" ]; then
+    expand "$key"
+    key=$expanded
+    folder=${key%/*}
+    folder=${folder:-/}
+    say "key $key"
+    look key_folder "$folder"
+    look key_file "$key"
+    nearest "$folder"
+    say "key_near $(cd -P "$near" && pwd -P)"
+    if [ -w "$near" ] && [ -x "$near" ]; then
+        say key_near_writable
+    fi
+    if [ -f "$key" ] && [ ! -h "$key" ] && [ -r "$key" ]; then
+        say key_readable
+        lines=0
+        while [ "$lines" -lt 20 ] && { IFS= read -r line || [ -n "$line" ]; }; do
+            index_of "$line" "$@"
+            lines=$((lines + 1))
+        done < "$key"
+    fi
+fi
+owner=
+if [ -d "$base" ]; then
+    owner=$(ls -ldnL "$base" | { read -r mode links uid rest; say "$uid"; })
+    say "base_owner_id $owner"
+    say "base_owner_name $(ls -ldL "$base" | { read -r mode links owner rest; say "$owner"; })"
+else
+    nearest "$base"
+    if [ ! -x "$near" ]; then
+        say base_hidden
+    fi
+fi
+if [ "$owner" = "$me" ] && cd -P "$base"; then
+    say "base_real $(pwd -P)"
+    if [ -f main.py ]; then
+        say "has main.py"
+    fi
+    if [ -d models ]; then
+        say "has models"
+    fi
+    if [ -d custom_nodes ]; then
+        say "has custom_nodes"
+    fi
+    look folder @FOLDER@
+    if [ ! -h @FOLDER@ ] && [ -d @FOLDER@ ] && cd ./@FOLDER@; then
+        look file "$name"
+        if [ ! -h "$name" ] && [ -f "$name" ] && [ -r "$name" ]; then
+            sum=$(sum_of "$name")
+            say "sum $sum"
+            case $sum in
+                large*) ;;
+                *)
+                    say data
+                    od -A n -t x1 -v "$name"
+                    ;;
+            esac
+        fi
+    fi
+fi
+say end
+"""
+)
+
+WRITE_PROGRAM = (
+    COMMON_PROGRAM
+    + r"""
+made=
+trap '[ -z "$made" ] || rm -f "$made"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
+die() {
+    say "failed $*"
+    exit 1
+}
+flush() {
+    sync "$1" 2>/dev/null || sync
+}
+stand_in_own_folder() {
+    cd -P "$1" || die "$2 missing"
+    set -- "$2" $(ls -ldn .)
+    [ "$4" = "$(id -u)" ] || die "$1 owner"
+}
+sweep() {
+    find . ! -name . -prune -name ".$1.*.new" -type f -mtime +0 -exec rm -f {} +
+}
+save() {
+    temporary=.$1.$token.new
+    if [ -e "$temporary" ] || [ -h "$temporary" ]; then
+        die "$4 temporary"
+    fi
+    made=$temporary
+    (
+        set -C
+        "$3" > "$temporary"
+    ) || die "$4 write"
+    if [ "$3" = config_content ] && [ "$(($(wc -c < "$temporary")))" -ne "$size" ]; then
+        die "$4 torn"
+    fi
+    chmod "$2" "$temporary" || die "$4 mode"
+    flush "$temporary"
+    if [ -h "$1" ] || [ -d "$1" ]; then
+        die "$4 type"
+    fi
+    mv -f "$temporary" "$1" || die "$4 rename"
+    made=
+    flush .
+    sweep "$1"
+}
+config_content() {
+    cat
+}
+key_with_others() {
+    printf '%s\n' "$line"
+    if [ -e "$keyname" ]; then
+        while IFS= read -r other || [ -n "$other" ]; do
+            if [ -n "$other" ] && [ "$other" != "$line" ]; then
+                printf '%s\n' "$other"
+            fi
+        done < "$keyname"
+    fi
+}
+key_alone() {
+    printf '%s\n' "$line"
+}
+enter_config_folder() {
+    stand_in_own_folder "$base" base
+    if [ -h @FOLDER@ ]; then
+        die "folder type"
+    fi
+    [ -d @FOLDER@ ] || mkdir @FOLDER@ || die "folder create"
+    stand_in_own_folder ./@FOLDER@ folder
+    [ "$(pwd -P)" = "${base%/}/@FOLDER@" ] || die "folder type"
+}
+check_not_raced() {
+    now=missing
+    if [ -h "$name" ]; then
+        die "config type"
+    fi
+    if [ -e "$name" ]; then
+        now=$(sum_of "$name")
+    fi
+    if [ "$now" != "$sum" ]; then
+        say raced
+        exit 0
+    fi
+}
+enter_key_folder() {
+    folder=${key%/*}
+    folder=${folder:-/}
+    keyname=${key##*/}
+    [ -d "$folder" ] || mkdir -p "$folder" || die "key_folder create"
+    if [ -h "$folder" ]; then
+        die "key_folder type"
+    fi
+    stand_in_own_folder "$folder" key_folder
+    if [ -h "$keyname" ]; then
+        die "key type"
+    fi
+}
+do_step() {
+    case $1 in
+        folder)
+            enter_config_folder
+            chmod go-w . || die "folder mode"
+            ;;
+        aside)
+            enter_config_folder
+            check_not_raced
+            chmod 0600 "$name" || die "config mode"
+            if [ ! -e "$aside" ] && [ ! -h "$aside" ]; then
+                ln "$name" "$aside" 2>/dev/null || cp -p "$name" "$aside" || die "aside write"
+            fi
+            ;;
+        key_keep)
+            enter_key_folder
+            save "$keyname" 0400 key_with_others key
+            ;;
+        config)
+            enter_config_folder
+            check_not_raced
+            save "$name" 0600 config_content config
+            ;;
+        config_mode)
+            enter_config_folder
+            check_not_raced
+            chmod 0600 "$name" || die "config mode"
+            ;;
+        key_final)
+            enter_key_folder
+            save "$keyname" 0400 key_alone key
+            ;;
+        config_remove)
+            enter_config_folder
+            check_not_raced
+            rm -f "$name" || die "config remove"
+            ;;
+        key_remove)
+            enter_key_folder
+            rm -f "$keyname" || die "key remove"
+            ;;
+        *)
+            die "step $1"
+            ;;
+    esac
+    say "did $1"
+}
+say @MARKER@
+for variable in base token steps sum aside size key line; do
+    IFS= read -r "$variable" || die "input torn"
+done
+for step in $steps; do
+    do_step "$step"
+done
+say end
+"""
+)
+
+# What a word of the write program means. {config} and {key} are the paths.
+FAILURES = {
+    "printf": "its /bin/sh has no printf built in, so a key would show among the processes; make /bin/sh dash or bash",
+    "base missing": "ComfyUI's base folder went away while the config was being written",
+    "base owner": "ComfyUI's base folder got another owner while the config was being written",
+    "folder type": "the folder of {config} is a symbolic link; remove it",
+    "folder create": "the folder of {config} cannot be created",
+    "folder owner": "the folder of {config} belongs to another user",
+    "folder missing": "the folder of {config} cannot be entered",
+    "folder mode": "the mode of the folder of {config} cannot be changed",
+    "aside write": "a copy of the found {config} cannot be kept beside it, so it was not replaced",
+    "config type": "{config} became a symbolic link or a folder; remove it",
+    "config temporary": "the name of the temporary file beside {config} is taken already; someone may be interfering",
+    "config write": "the temporary file beside {config} cannot be written (disk full, or read-only?)",
+    "config torn": "the new content of {config} arrived incomplete, so the old one stays",
+    "config mode": "the mode of {config} cannot be changed",
+    "config rename": "the new file cannot be moved over {config}",
+    "config remove": "{config} cannot be removed",
+    "key_folder create": "the folder of {key} cannot be created",
+    "key_folder missing": "the folder of {key} cannot be entered",
+    "key_folder type": "the folder of {key} is a symbolic link; give the real path",
+    "key_folder owner": "the folder of {key} belongs to another user",
+    "key type": "{key} is a symbolic link or a folder; remove it",
+    "key temporary": "the name of the temporary file beside {key} is taken already; someone may be interfering",
+    "key write": "the temporary file beside {key} cannot be written (disk full, or read-only?)",
+    "key mode": "the mode of the temporary file beside {key} cannot be changed",
+    "key rename": "the new file cannot be moved over {key}",
+    "key remove": "{key} cannot be removed",
+    "input torn": "the connection ended before everything had arrived; nothing was changed",
+}
+
+
+def program_text(program: str) -> str:
+    """Return a program as it is sent: constants filled in, indentation left out."""
+    for name, value in {"FILE": FILE, "FOLDER": FOLDER, "LARGEST": str(LARGEST_CONFIG), "MARKER": MARKER}.items():
+        program = program.replace(f"@{name}@", value)
+    return "\n".join(line.strip() for line in program.strip().split("\n")) + "\n"
+
+
+def program_input(program: str, parameters: Sequence[str], content: bytes = b"") -> bytes:
+    """Return all that goes to standard input: the program, one line for each parameter, then the content."""
+    lines = "".join(f"{parameter}\n" for parameter in parameters)
+    return (program_text(program) + lines).encode("utf-8", "surrogateescape") + content
+
+
+def command(purpose: str, program: str) -> str:
+    """Return the command line: it reads the program, byte by byte so as not to read further, and runs it."""
+    return f': {purpose}; eval "$(dd bs=1 count={len(program_text(program))} 2>/dev/null)"'
+
+
+def output_lines(stdout: str) -> list[str] | None:
+    """Return the lines between the program's marker and its end, or None when it did not run to its end.
+
+    What login scripts print before is not ours. Line ends may be CR LF, when there is a terminal in between.
+    """
+    lines = [line.rstrip("\r") for line in stdout.split("\n")]
+    if MARKER not in lines:
+        return None
+    lines = lines[lines.index(MARKER) + 1 :]
+    return lines[: lines.index("end")] if "end" in lines else None

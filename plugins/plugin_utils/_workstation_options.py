@@ -1,0 +1,134 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""What the actions comfyui_config and comfyui_config_info have in common: options, keys, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import (
+    PER_WORKSTATION,
+    STUDIO_WIDE,
+    EnvelopeError,
+    key_line,
+    require_key,
+)
+from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import STUDIO_WIDE_MODE
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError, check_path
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_file import PosixWorkstation
+
+# "path" options are of type str: they are paths on the workstation, so ~ must not be expanded on the controller.
+SHARED_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "comfyui_path": {"type": "str", "required": True},
+    "key": {"type": "str", "no_log": True},
+    "previous_keys": {"type": "list", "elements": "str", "no_log": True, "default": []},
+    "key_path": {"type": "str", "no_log": False},
+    "studio_key": {"type": "str", "no_log": True},
+    "mode": {"type": "str", "choices": ["workstation", STUDIO_WIDE_MODE], "default": "workstation"},
+    "encryption_version": {"type": "int", "choices": [STUDIO_WIDE, PER_WORKSTATION]},
+    "as_owner": {"type": "bool", "default": False},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """The keys of one task, checked. C(line) is what the key file should hold, C(known_lines) may come after it."""
+
+    version: int
+    key: str | None = dataclasses.field(repr=False)
+    previous: tuple[str, ...] = dataclasses.field(repr=False)
+    line: str | None = dataclasses.field(repr=False)
+    known_lines: tuple[str, ...] = dataclasses.field(repr=False)
+
+    def secrets(self) -> list[str]:
+        """Return all that must not show up in an error text, longest first."""
+        texts = {text for text in (self.key, self.line, *self.previous, *self.known_lines) if text}
+        texts |= {line.split(" ", 1)[1] for line in self.known_lines}
+        return sorted(texts, key=len, reverse=True)
+
+
+def version_for(options: dict[str, t.Any]) -> int:
+    """Return the envelope's version: 1 studio-wide, else 2 unless 1 was asked for.
+
+    :raises EnvelopeError: studio-wide with version 2, which has no studio-wide key.
+    """
+    asked = options["encryption_version"]
+    if options["mode"] == STUDIO_WIDE_MODE:
+        if asked == PER_WORKSTATION:
+            raise EnvelopeError("mode: studio-wide needs encryption_version 1; version 2 has one key per workstation.")
+        return STUDIO_WIDE
+    return asked or PER_WORKSTATION
+
+
+def keys_from(options: dict[str, t.Any]) -> Keys:
+    """Check the key options of a task.
+
+    :raises EnvelopeError: something that is not a derived key, or a weak studio key.
+    """
+    version = version_for(options)
+    key = options["key"]
+    previous = tuple(options["previous_keys"] or ())
+    for one in ([key] if key else []) + list(previous):
+        require_key(one)
+    line = None
+    known_lines: tuple[str, ...] = ()
+    if options["key_path"] and key:
+        line = key_line(version, key, options["studio_key"])
+        known_lines = (line, *(key_line(PER_WORKSTATION, one) for one in previous))
+    return Keys(version, key, previous, line, known_lines)
+
+
+def check_options(options: dict[str, t.Any]) -> None:
+    """Check the path options of a task.
+
+    :raises WorkstationError: a path that cannot be meant.
+    """
+    check_path("comfyui_path", options["comfyui_path"])
+    if options["key_path"]:
+        check_path("key_path", options["key_path"])
+
+
+def open_workstation(action: t.Any, keys: Keys, options: dict[str, t.Any]) -> PosixWorkstation:
+    """Return the workstation of a task, reached as the user that was asked for.
+
+    :raises WorkstationError: it runs Windows, or a key would have to be moved by a temporary file.
+    """
+    if getattr(action._connection._shell, "_IS_WINDOWS", False):
+        raise WorkstationError("This action works on workstations with a POSIX shell; this connection is to Windows.")
+    workstation = PosixWorkstation(action, keys.secrets())
+    if options["key_path"] and not workstation.can_take_input():
+        raise WorkstationError(
+            f"A key cannot be moved over the connection {action._connection.transport!r} (or its become method) "
+            "without a temporary file in clear. Use the connection ssh with sudo, or leave out key_path and deliver "
+            "the key in another way."
+        )
+    if options["as_owner"]:
+        workstation.become_owner(options["comfyui_path"])
+    return workstation
+
+
+def plain(value: t.Any) -> t.Any:
+    """Return a templated value as plain Python: vaulted texts become texts that json can write."""
+    if isinstance(value, dict):
+        return {plain(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)
+
+
+__all__ = (
+    "SHARED_ARGUMENTS",
+    "Keys",
+    "check_options",
+    "keys_from",
+    "open_workstation",
+    "plain",
+    "version_for",
+)

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Set-up that every test gets, and the fixtures that several kinds of test share."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.tools import ansible_versions, layout
+
+Report = Generator[None, t.Any, t.Any]
+"""A hook that wraps others: pytest sends it their report and takes back what it makes of it."""
+
+IN_CI = os.environ.get("CI") in ("true", "1")
+
+CLOUD_VARIABLES = ("AWS_", "ARM_", "AZURE_", "CLOUDSDK_", "GCP_", "GOOGLE_", "HF_", "KUBE", "NGC_", "NVIDIA_")
+"""How the names of variables start that could lead a test to somebody's real account."""
+
+
+def pytest_configure() -> None:
+    """Cut tests off from the developer's cloud accounts and from the Ansible set-up of the machine."""
+    for name in list(os.environ):
+        if name.startswith((*CLOUD_VARIABLES, "ANSIBLE_")):
+            del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.devnull
+    os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(layout.LINKS)
+    os.environ["ANSIBLE_HOME"] = str(layout.CACHE / "ansible")
+    layout.link()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Report:
+    """Count a skipped test as failed in continuous integration: everything it needs must be there."""
+    report = yield
+    return _fail_if_skipped(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Report:
+    """Treat a file that skips itself as a whole in the same way."""
+    report = yield
+    return _fail_if_skipped(report)
+
+
+def _fail_if_skipped(report: t.Any) -> t.Any:
+    if IN_CI and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"Nothing may skip with CI={os.environ['CI']}: {report.longrepr}"
+    return report
+
+
+def _core(version: ansible_versions.AnsibleVersion) -> Path:
+    try:
+        return ansible_versions.bin_folder(version)
+    except ansible_versions.MissingPythonError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def oldest_core() -> Path:
+    """Return the bin folder of a virtual environment with the oldest ansible-core that is supported."""
+    return _core(ansible_versions.OLDEST)
+
+
+@pytest.fixture(scope="session")
+def newest_core() -> Path:
+    """Return the bin folder of a virtual environment with the newest ansible-core that is supported."""
+    return _core(ansible_versions.NEWEST)

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run ansible-test so that it needs nothing but the Python package index and writes nothing outside the checkout.
+
+``python -m tests.tools.offline_ansible_test sanity --test compile`` is ``ansible-test sanity --test compile`` with
+
+* a home folder of its own below ``.cache``, where ansible-test puts its virtual environments;
+* a stand-in for the pip bootstrap script, which ansible-test would download from its own server;
+* every Python that runs at the head of PATH, so that the compile and import tests cover all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import ansible_test
+
+from tests.tools import layout
+
+__all__ = ["environment", "prepare_home"]
+
+COPY = layout.CACHE / "ansible-test"
+HOME = layout.CACHE / "home"
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+"""What the plugins must run on, on the controller or on a target."""
+
+_PIP_STAND_IN = """\
+# Install packages with the pip beside this file, as a freshly downloaded get-pip.py would.
+import pathlib
+import runpy
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).with_name("pip-{version}-py3-none-any.whl")))
+wanted = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
+sys.argv = ["pip", "install", "--upgrade", "--force-reinstall", *wanted]
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+
+
+def environment(collections: Path) -> dict[str, str]:
+    """Return the variables that keep Ansible's tools inside the checkout and on the given copy of the collection."""
+    scripts = Path(sys.executable).parent
+    return {
+        **os.environ,
+        "HOME": str(HOME),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": os.pathsep.join([str(scripts), os.environ.get("PATH", os.defpath)]),
+    }
+
+
+def prepare_home() -> None:
+    """Make the home folder, with the user's own pip settings in it."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    for name in (".config/pip", ".pip", ".cache/pip"):
+        real, ours = Path.home() / name, HOME / name
+        if real.exists() and not ours.exists():
+            ours.parent.mkdir(parents=True, exist_ok=True)
+            ours.symlink_to(real)
+
+
+def _pip_version() -> str:
+    """Return the version of pip that this ansible-test asks for."""
+    source = Path(str(ansible_test.__path__[0]), "_internal", "python_requirements.py").read_text(encoding="utf-8")
+    found = re.search(r"\bpip='([0-9.]+)'", source)
+    if not found:
+        sys.exit("ansible-test no longer says which pip it wants: _pip_version() has to look elsewhere.")
+    return found.group(1)
+
+
+def _stand_in_for_pip_script() -> None:
+    """Put the script where ansible-test looks before it downloads."""
+    version = _pip_version()
+    folder = HOME / ".ansible" / "test" / "cache"
+    script = folder / f"get_pip_{version.replace('.', '_')}.py"
+    if script.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*download, f"--dest={folder}", f"pip=={version}"], check=True)
+    script.write_text(_PIP_STAND_IN.format(version=version), encoding="utf-8")
+
+
+def _other_pythons() -> list[str]:
+    """Return the folders of the interpreters that run, newest last."""
+    finder = str(layout.ROOT / "tests" / "tools" / "find_python.sh")
+    answers = [subprocess.run([finder, version], capture_output=True, text=True, check=False) for version in PYTHONS]
+    return [str(Path(answer.stdout.strip()).parent) for answer in answers if answer.returncode == 0]
+
+
+def main(arguments: list[str]) -> int:
+    """Run ansible-test on the copy of the collection; return its exit code."""
+    folder = layout.copy(COPY)
+    pythons = _other_pythons()
+    prepare_home()
+    _stand_in_for_pip_script()
+    variables = environment(COPY)
+    first, *rest = variables["PATH"].split(os.pathsep)
+    variables["PATH"] = os.pathsep.join([first, *pythons, *rest])
+    return subprocess.run(["ansible-test", *arguments], cwd=folder, env=variables, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

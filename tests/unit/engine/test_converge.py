@@ -1,0 +1,216 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Converging one target: isolation of failures, overlap with other runs, waiting, and what is reported."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.budgetguard.techops.plugins.module_utils._converge import (
+    ROUNDS,
+    Goal,
+    Outcome,
+    build_result,
+    converge,
+    failure_message,
+)
+from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
+
+from tests.unit.engine.fake_provider import FakeProvider, absent, nim, stopped
+
+A, B, C = "nim-a", "nim-b", "nim-c"
+
+
+def go(provider: FakeProvider, *wanted: t.Any, **options: t.Any) -> Outcome:
+    naps: list[float] = []
+    outcome = converge(provider, Goal(wanted=wanted, **options), sleep=naps.append)
+    outcome.naps = naps  # type: ignore[attr-defined]  # only for the tests of waiting
+    return outcome
+
+
+def test_first_run_makes_everything_and_the_second_nothing() -> None:
+    provider = FakeProvider()
+    first = go(provider, nim(A), nim(B))
+    assert len(first.done) == 7
+    provider.applied.clear()
+    second = go(provider, nim(A), nim(B))
+    assert (second.done, provider.applied) == ([], [])
+    assert {status.state for status in second.statuses.values()} == {"stopped"}
+
+
+def test_check_mode_plans_the_same_steps_and_applies_none() -> None:
+    provider = FakeProvider()
+    predicted = go(provider, nim(A), check_mode=True)
+    assert provider.applied == []
+    assert predicted.steps == go(provider, nim(A)).done
+
+
+def test_present_leaves_a_running_nim_running() -> None:
+    provider = FakeProvider()
+    go(provider, nim(A, start=True))
+    again = go(provider, nim(A))
+    assert again.done == []
+    assert again.statuses[A].replicas == 1
+
+
+def test_stopped_is_only_the_switch() -> None:
+    provider = FakeProvider()
+    go(provider, nim(A, start=True))
+    outcome = go(provider, selections=(stopped("a"), stopped("unknown")))
+    assert [step.describe() for step in outcome.done] == ["update service nim-a (replicas)"]
+
+
+def test_absent_takes_what_was_the_nims_own_and_keeps_what_is_shared() -> None:
+    provider = FakeProvider()
+    go(provider, nim(A), nim(B))
+    outcome = go(provider, selections=(absent("a"),), purge_shared=True)
+    assert outcome.statuses[A].state == "absent"
+    assert ("cluster", "c") in provider.objects
+    go(provider, selections=(absent("b"),))
+    assert set(provider.objects) == {("cluster", "c")}
+    go(provider, selections=(absent("b"),), purge_shared=True)
+    assert provider.objects == {}
+
+
+def test_one_nims_failure_does_not_stop_the_others() -> None:
+    provider = FakeProvider()
+    provider.failures["create machine m-nim-a"] = [ProviderError("no machine for you")]
+    outcome = go(provider, nim(A), nim(B), nim(C))
+    assert outcome.errors == {A: "no machine for you"}
+    assert ("service", B) in provider.objects
+    assert ("service", C) in provider.objects
+    assert ("service", A) not in provider.objects
+    go(provider, nim(A), nim(B), nim(C))
+    assert ("service", A) in provider.objects
+
+
+def test_a_failed_nim_is_left_out_of_the_shared_list() -> None:
+    provider = FakeProvider()
+    provider.failures["create machine m-nim-a"] = [ProviderError("no")]
+    go(provider, nim(A), nim(B))
+    assert "create membership m-nim-a" not in provider.applied
+
+
+def test_a_shared_failure_stops_all_and_is_told_once() -> None:
+    provider = FakeProvider()
+    provider.failures["create cluster c"] = [ProviderError("access denied")]
+    outcome = go(provider, nim(A), nim(B))
+    assert outcome.target_error == "access denied"
+    assert outcome.errors == {}
+    assert provider.objects == {}
+
+
+@pytest.mark.parametrize("step", ["create cluster c", "create machine m-nim-a", "create service nim-a"])
+def test_another_run_made_it_first(step: str) -> None:
+    provider = FakeProvider()
+    provider.failures[step] = [ConflictError("exists")]
+    outcome = go(provider, nim(A), nim(B))
+    assert (outcome.errors, outcome.target_error) == ({}, None)
+    assert provider.applied.count(step) == 0
+    assert {key for key in provider.objects if key[0] == "service"} == {("service", A), ("service", B)}
+
+
+def test_an_overwritten_list_is_put_right() -> None:
+    provider = FakeProvider()
+    provider.lost = ["m-nim-a"]
+    outcome = go(provider, nim(A), nim(B))
+    assert outcome.errors == {}
+    assert ("membership", "m-nim-a") in provider.objects
+
+
+def test_endless_conflicts_end_as_an_error() -> None:
+    provider = FakeProvider()
+    provider.failures["create cluster c"] = [ConflictError("taken")] * ROUNDS
+    provider.apply = lambda step: (_ for _ in ()).throw(ConflictError("taken"))  # type: ignore[method-assign]
+    outcome = go(provider, nim(A))
+    assert outcome.target_error == "taken"
+    assert provider.observed <= ROUNDS + 1
+
+
+def test_preflight_stops_before_the_first_step() -> None:
+    provider = FakeProvider()
+    provider.preflight_error = "no quota"
+    with pytest.raises(ProviderError, match="no quota"):
+        go(provider, nim(A))
+    assert provider.applied == []
+
+
+def test_waits_until_ready() -> None:
+    provider = FakeProvider()
+    provider.states[A] = [("starting", "waiting for a GPU machine"), ("starting", "loading"), ("running", None)]
+    outcome = go(provider, nim(A, start=True), wait_interval=7)
+    assert outcome.errors == {}
+    assert outcome.statuses[A].state == "running"
+    assert outcome.naps == [7, 7]  # type: ignore[attr-defined]
+
+
+def test_polls_only_what_is_not_ready_yet() -> None:
+    provider = FakeProvider()
+    provider.states[A] = [("starting", "loading"), ("running", None)]
+    go(provider, nim(A, start=True), nim(B, start=True))
+    assert provider.polls == [[A, B], [A]]
+
+
+def test_time_out_says_what_is_waited_for() -> None:
+    provider = FakeProvider()
+    provider.states[A] = [("starting", "AWS has no free GPU machine")]
+    outcome = go(provider, nim(A, start=True), nim(B, start=True), wait_timeout=0)
+    assert outcome.errors == {A: "not ready after 0 s; waiting for: AWS has no free GPU machine"}
+    assert outcome.statuses[B].state == "running"
+
+
+def test_a_nim_that_failed_for_good_is_not_waited_for() -> None:
+    provider = FakeProvider()
+    provider.states[A] = [("failed", "the image cannot be pulled")]
+    outcome = go(provider, nim(A, start=True))
+    assert outcome.errors == {A: "does not start: the image cannot be pulled"}
+    assert outcome.naps == []  # type: ignore[attr-defined]
+
+
+def test_without_wait_nothing_is_waited_for() -> None:
+    provider = FakeProvider()
+    provider.states[A] = [("starting", "loading")]
+    outcome = go(provider, nim(A, start=True), wait=False)
+    assert outcome.errors == {}
+    assert outcome.statuses[A].state == "starting"
+
+
+def test_another_tier_of_the_node_is_told_and_left_alone() -> None:
+    provider = FakeProvider()
+    go(provider, nim(A))
+    other = nim("nim-a-h100")
+    outcome = go(provider, type(other)(**{**other.__dict__, "node": "a", "gpu_tier": "h100"}))
+    assert outcome.warnings == [
+        "nim-a also serves a on this target and is left alone; "
+        "remove it with state absent and gpu_tier l40s if nim-a-h100 replaces it"
+    ]
+
+
+def test_the_failure_message_names_nim_reason_and_what_was_done() -> None:
+    provider = FakeProvider()
+    provider.failures["create service nim-a"] = [ProviderError("quota")]
+    goal = Goal(wanted=(nim(A), nim(B)))
+    outcome = converge(provider, goal, sleep=lambda _seconds: None)
+    assert failure_message(goal, outcome).splitlines() == [
+        "1 of 2 NIMs failed; the others were carried out.",
+        "nim-a: quota (done so far: create machine, create membership)",
+        "The next run continues from here.",
+    ]
+    result = build_result(goal, outcome)
+    assert result["changed"] is True
+    assert {item["name"]: item["error"] for item in result["deployments"]} == {B: None}
+    assert result["failed_deployments"] == {A: "quota"}
+
+
+def test_a_read_that_fails_after_changes_does_not_hide_them() -> None:
+    provider = FakeProvider()
+
+    def broken(names: t.Any = None, explain: bool = False) -> t.Any:
+        raise ProviderError("throttled to death")
+
+    provider.statuses = broken  # type: ignore[method-assign]
+    outcome = go(provider, nim(A))
+    assert outcome.target_error == "throttled to death"
+    assert len(outcome.done) == 4

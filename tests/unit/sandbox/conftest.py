@@ -1,0 +1,60 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One sandbox process for all tests here, emptied before each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests.sandbox import Sandbox, SandboxControl
+from tests.unit.sandbox.ecs_deployment import REGION, Deployment
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Sandbox]:
+    """Start the process. Tests use `sandbox`, which is empty."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox) -> Sandbox:
+    """Give an empty sandbox."""
+    running_sandbox.control.reset()
+    return running_sandbox
+
+
+@pytest.fixture
+def control(sandbox: Sandbox) -> SandboxControl:
+    """Give the control API of an empty sandbox."""
+    return sandbox.control
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Callable[..., Any]:
+    """Give a function that makes boto3 clients, which talk to the sandbox and never try again."""
+
+    def make(service: str, region: str = REGION, attempts: int = 1) -> Any:
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=sandbox.env["AWS_ENDPOINT_URL"],
+            verify=sandbox.env["AWS_CA_BUNDLE"],
+            aws_access_key_id=sandbox.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=sandbox.env["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"mode": "standard", "total_max_attempts": attempts}, proxies={}),
+        )
+
+    return make
+
+
+@pytest.fixture
+def deployment(client: Callable[..., Any]) -> Deployment:
+    """Give a NIM that is not made yet."""
+    return Deployment(client)
