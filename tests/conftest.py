@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import ansible_versions, layout
+from tests.tools import layout, venvs
 
 Report = Generator[None, t.Any, t.Any]
 """A hook that wraps others: pytest sends it their report and takes back what it makes of it."""
@@ -58,20 +58,20 @@ def _fail_if_skipped(report: t.Any) -> t.Any:
     return report
 
 
-def _core(version: ansible_versions.AnsibleVersion) -> Path:
+def _core(venv: venvs.Venv) -> Path:
     try:
-        return ansible_versions.bin_folder(version)
-    except ansible_versions.MissingPythonError as error:
+        return venvs.bin_folder(venv)
+    except venvs.MissingPythonError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
 def oldest_core() -> Path:
     """Return the bin folder of a virtual environment with the oldest ansible-core that is supported."""
-    return _core(ansible_versions.OLDEST)
+    return _core(venvs.OLDEST_CORE)
 
 
 @pytest.fixture(scope="session")
 def newest_core() -> Path:
     """Return the bin folder of a virtual environment with the newest ansible-core that is supported."""
-    return _core(ansible_versions.NEWEST)
+    return _core(venvs.NEWEST_CORE)

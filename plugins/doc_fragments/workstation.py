@@ -12,7 +12,7 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 requirements:
-  - cryptography >= 3.4 (on the controller)
+  - cryptography >= 43 (on the controller)
 options:
   comfyui_path:
     description:

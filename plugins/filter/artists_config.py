@@ -28,7 +28,7 @@ def artists_config(
             credentials_status=credentials_status,
         )
     except (_catalog.CatalogError, _artists.ArtistsError) as error:
-        raise AnsibleFilterError(f"budgetguard.techops.artists_config: {error}") from error
+        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:

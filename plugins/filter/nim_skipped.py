@@ -24,7 +24,7 @@ def nim_skipped(
     try:
         return _matrix.select(matrix, target, groups, _catalog.load(catalog), nodes, state, default_tier).skipped
     except (_catalog.CatalogError, _matrix.MatrixError) as error:
-        raise AnsibleFilterError(f"budgetguard.techops.nim_skipped: {error}") from error
+        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:

@@ -16,7 +16,7 @@ def nim_status(targets: t.Any) -> dict[str, list[t.Any]]:
     try:
         return {"lines": _status.lines(targets), "rows": _status.rows(targets)}
     except _status.StatusError as error:
-        raise AnsibleFilterError(f"budgetguard.techops.nim_status: {error}") from error
+        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:

@@ -24,7 +24,7 @@ def nim_wanted(
     try:
         return _matrix.wanted(matrix, target, groups, _catalog.load(catalog), nodes, state, default_tier)
     except (_catalog.CatalogError, _matrix.MatrixError) as error:
-        raise AnsibleFilterError(f"budgetguard.techops.nim_wanted: {error}") from error
+        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:

@@ -16,7 +16,7 @@ def provider_endpoints(targets: t.Any, published: t.Any = None) -> dict[str, dic
     try:
         return _artists.provider_endpoints(targets, published)
     except _artists.ArtistsError as error:
-        raise AnsibleFilterError(f"budgetguard.techops.provider_endpoints: {error}") from error
+        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:

@@ -46,7 +46,7 @@ class Wanted:
     gpu_tier: str
     image: str
     kind: str
-    machine: _gpu.Machine
+    machine: _gpu.Machine | None
     gpus: int
     replicas: int
     start: bool
@@ -57,6 +57,13 @@ class Wanted:
     shm_gib: int
     needs_hf_token: bool
     warnings: tuple[str, ...] = ()
+
+    @property
+    def machine_name(self) -> str:
+        """The machine type. Raises ValueError where the machine is given and not chosen, as on a Docker host."""
+        if self.machine is None:
+            raise ValueError(f"{self.name} has no machine type")
+        return self.machine.name
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -219,8 +226,15 @@ def _resolve_wanted(
         disk_gib=node.disk_gib,
         shm_gib=node.shm_gib,
         needs_hf_token=node.needs_hf_token,
-        warnings=tuple(f"{node.name}: {warning}" for warning in fit.warnings),
+        warnings=_warnings(node, fit),
     )
+
+
+def _warnings(node: _catalog.Node, fit: _fit.Fit) -> tuple[str, ...]:
+    """Return what the person should know before this NIM runs: doubts about the fit, and the licence."""
+    licence = _catalog.licence_warning(node)
+    found = [*fit.warnings, *([licence] if licence else [])]
+    return tuple(text if text.startswith(node.name) else f"{node.name}: {text}" for text in found)
 
 
 def _serves(

@@ -112,8 +112,10 @@ class _Inventory:
 
     def nearer(self, place: str, other: str) -> bool:
         """Return whether the target is closer to the first place than to the second."""
-        if self.target in (other, place):
-            return place == self.target
+        if other in (place, self.target):
+            return False
+        if place == self.target:
+            return True
         mine, theirs = self.hosts_of(place), self.hosts_of(other)
         if mine == theirs:
             return _rank(place) > _rank(other)

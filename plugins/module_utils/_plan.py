@@ -49,7 +49,10 @@ class Kind:
 
 @dataclasses.dataclass(frozen=True)
 class Resource:
-    """One cloud object: what is compared (``spec``) and what is only known (``facts``, such as ARNs)."""
+    """One cloud object: what is compared (``spec``) and what is only known (``facts``, such as ARNs).
+
+    ``managed``: made by this collection. ``ending``: already marked for deletion by the cloud, which only waits.
+    """
 
     kind: str
     name: str
@@ -57,6 +60,7 @@ class Resource:
     deployment: str | None = None
     facts: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict, compare=False)
     managed: bool = dataclasses.field(default=True, compare=False)
+    ending: bool = dataclasses.field(default=False, compare=False)
 
     @property
     def key(self) -> Key:
@@ -122,7 +126,8 @@ def plan(
     by_name = {kind.name: kind for kind in kinds}
     problems: list[str] = []
 
-    doomed = [seen[key] for key in set(unwanted) if key in seen and seen[key].managed]
+    doomed = [seen[key] for key in set(unwanted) if key in seen]
+    doomed = [item for item in doomed if item.managed and not item.ending]
     doomed.sort(key=lambda item: (order[item.kind], item.name), reverse=True)
     steps = [Step("delete", item.kind, item.name, item.deployment, have=item) for item in doomed]
 

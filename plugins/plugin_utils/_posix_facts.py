@@ -137,7 +137,7 @@ def base_problem(facts: Facts, force: bool) -> str | None:
     return _first(
         (
             not base.startswith("/"),
-            f"comfyui_path is {base!r} on this workstation; it must be an absolute path, or start with ~ or ~user/.",
+            f"comfyui_path is {base!r} on this workstation; it must be absolute, or start with ~ or ~user/.",
         ),
         (
             facts.base_hidden,
@@ -161,7 +161,7 @@ def base_problem(facts: Facts, force: bool) -> str | None:
         (
             not looks_right and not force,
             (
-                f"{base!r} does not look like ComfyUI's base folder: it has neither main.py nor models and custom_nodes. "
+                f"{base!r} does not look like ComfyUI's base folder: no main.py, no models with custom_nodes. "
                 "Correct comfyui_path, or set force: true."
             ),
         ),

@@ -67,8 +67,8 @@ READ_PROGRAM = (
 expand() {
     expanded=$1
     case $1 in
-        '~'|'~/'*) who=$(id -un) ;;
-        '~'*) who=${1#?}; who=${who%%/*} ;;
+        '~'|'~/'*) who=$(id -un); home=$HOME ;;
+        '~'*) who=${1#?}; who=${who%%/*}; home="~$who" ;;
         *) return ;;
     esac
     case $1 in
@@ -76,7 +76,7 @@ expand() {
         *) rest= ;;
     esac
     case $who in
-        *[!A-Za-z0-9._-]*) home=$HOME ;;
+        *[!A-Za-z0-9._-]*) ;;
         *) eval "home=~$who" ;;
     esac
     expanded=$home$rest
@@ -203,7 +203,8 @@ sweep() {
     find . ! -name . -prune -name ".$1.*.new" -type f -mtime +0 -exec rm -f {} +
 }
 save() {
-    temporary=.$1.$token.new
+    target=./$1
+    temporary=./.$1.$token.new
     if [ -e "$temporary" ] || [ -h "$temporary" ]; then
         die "$4 temporary"
     fi
@@ -217,10 +218,10 @@ save() {
     fi
     chmod "$2" "$temporary" || die "$4 mode"
     flush "$temporary"
-    if [ -h "$1" ] || [ -d "$1" ]; then
+    if [ -h "$target" ] || [ -d "$target" ]; then
         die "$4 type"
     fi
-    mv -f "$temporary" "$1" || die "$4 rename"
+    mv -f "$temporary" "$target" || die "$4 rename"
     made=
     flush .
     sweep "$1"
@@ -230,12 +231,12 @@ config_content() {
 }
 key_with_others() {
     printf '%s\n' "$line"
-    if [ -e "$keyname" ]; then
+    if [ -e "./$keyname" ]; then
         while IFS= read -r other || [ -n "$other" ]; do
             if [ -n "$other" ] && [ "$other" != "$line" ]; then
                 printf '%s\n' "$other"
             fi
-        done < "$keyname"
+        done < "./$keyname"
     fi
 }
 key_alone() {
@@ -272,7 +273,7 @@ enter_key_folder() {
         die "key_folder type"
     fi
     stand_in_own_folder "$folder" key_folder
-    if [ -h "$keyname" ]; then
+    if [ -h "./$keyname" ] || [ -d "./$keyname" ]; then
         die "key type"
     fi
 }
@@ -315,7 +316,7 @@ do_step() {
             ;;
         key_remove)
             enter_key_folder
-            rm -f "$keyname" || die "key remove"
+            rm -f "./$keyname" || die "key remove"
             ;;
         *)
             die "step $1"

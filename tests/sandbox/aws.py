@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import os
 import re
@@ -20,9 +21,9 @@ os.environ["MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION"] = "true"
 
 from flask import Flask
 from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
-from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.ssm.models import ssm_backends
 from werkzeug.exceptions import HTTPException
@@ -147,8 +148,12 @@ class AwsApplication:
     def reset(self) -> None:
         """Forget all resources of all regions."""
         with STATE_LOCK:
-            moto_api_backend.reset()
-            BackendDict.reset()
+            # moto's own reset builds every backend anew before it drops it.
+            used: list[dict[str, Any]] = vars(BackendDict)["_instances"]
+            for backends in used:
+                backends.clear()
+            used.clear()
+            reset_model_data()
             RUNTIME.reset()
 
     def _refuse_unsigned(self, request: Request) -> Response:
@@ -183,18 +188,12 @@ class AwsApplication:
     def _ask_moto(self, request: Request) -> Response:
         environ = dict(request.environ)
         # moto looks at the body of some requests before Flask does, so it gets a stream of its own.
-        environ["wsgi.input"] = _stream(request.get_data(cache=True))
+        environ["wsgi.input"] = io.BytesIO(request.get_data(cache=True))
         host = self._moto.infer_service_region_host(environ, request.path)
         if self._moto.get_backend_for_host(host) is None:
             return _refusal("moto has no such service")
         body, status, headers = run_wsgi_app(self._moto.get_application(environ), environ, buffered=True)
         return Response(b"".join(body), status=status, headers=headers)
-
-
-def _stream(content: bytes) -> Any:
-    from io import BytesIO
-
-    return BytesIO(content)
 
 
 def _refusal(reason: str) -> Response:

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -21,9 +22,9 @@ from pathlib import Path
 
 import ansible_test
 
-from tests.tools import layout
+from tests.tools import layout, venvs
 
-__all__ = ["environment", "prepare_home"]
+__all__ = ["environment", "prepare_home", "with_own_programs"]
 
 COPY = layout.CACHE / "ansible-test"
 HOME = layout.CACHE / "home"
@@ -43,15 +44,19 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 
 
+def with_own_programs() -> dict[str, str]:
+    """Return this process's variables with the programs beside its Python first on PATH."""
+    own = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": os.pathsep.join([own, os.environ.get("PATH", os.defpath)])}
+
+
 def environment(collections: Path) -> dict[str, str]:
     """Return the variables that keep Ansible's tools inside the checkout and on the given copy of the collection."""
-    scripts = Path(sys.executable).parent
     return {
-        **os.environ,
-        "HOME": str(HOME),
+        **with_own_programs(),
         "ANSIBLE_COLLECTIONS_PATH": str(collections),
+        "HOME": str(HOME),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PATH": os.pathsep.join([str(scripts), os.environ.get("PATH", os.defpath)]),
     }
 
 
@@ -88,10 +93,12 @@ def _stand_in_for_pip_script() -> None:
 
 
 def _other_pythons() -> list[str]:
-    """Return the folders of the interpreters that run, newest last."""
-    finder = str(layout.ROOT / "tests" / "tools" / "find_python.sh")
-    answers = [subprocess.run([finder, version], capture_output=True, text=True, check=False) for version in PYTHONS]
-    return [str(Path(answer.stdout.strip()).parent) for answer in answers if answer.returncode == 0]
+    """Return the folders of the interpreters that are on this machine."""
+    folders = []
+    for version in PYTHONS:
+        with contextlib.suppress(venvs.MissingPythonError):
+            folders.append(str(Path(venvs.find_python(version)).parent))
+    return folders
 
 
 def main(arguments: list[str]) -> int:

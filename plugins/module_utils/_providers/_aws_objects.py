@@ -133,8 +133,9 @@ class Names:
         return f"{self.task_family_prefix(deployment)}{content_hash[:8]}"
 
     def task_family_prefix(self, deployment: str) -> str:
-        """What all task definition families of a NIM start with."""
-        return f"budgetguard-{self.cluster}-{deployment}-"
+        """What all task definition families of a NIM start with; artists' policies rely on the first word."""
+        owner = self.cluster if self.cluster.startswith("budgetguard") else f"budgetguard-{self.cluster}"
+        return f"{owner}-{deployment}-"
 
 
 def path_of(deployment: str) -> str:
@@ -254,7 +255,7 @@ def launch_template(
     """Return LaunchTemplateData: disk and memory that fit, IMDSv2 with one hop, tags on machine and volume."""
     return {
         "ImageId": image_id,
-        "InstanceType": item.machine.name,
+        "InstanceType": item.machine_name,
         "IamInstanceProfile": {"Name": names.instance_role},
         "SecurityGroupIds": [security_group_id],
         "UserData": user_data(names),

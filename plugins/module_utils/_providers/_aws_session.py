@@ -99,6 +99,7 @@ class AwsSession:
         service: str,
         operation: str,
         doing: str,
+        /,
         missing: Conflicts = (),
         conflicts: Conflicts = (),
         **request: t.Any,
@@ -120,7 +121,7 @@ class AwsSession:
         except botocore.exceptions.BotoCoreError as exc:
             raise ProviderError(f"cannot {doing}: {exc}") from exc
 
-    def pages(self, service: str, operation: str, doing: str, key: str, **request: t.Any) -> list[t.Any]:
+    def pages(self, service: str, operation: str, doing: str, key: str, /, **request: t.Any) -> list[t.Any]:
         """Return the items of all pages of a list call."""
         try:
             paginator = self.client(service).get_paginator(operation)
@@ -134,6 +135,7 @@ class AwsSession:
         service: str,
         operation: str,
         doing: str,
+        /,
         passing: Conflicts,
         missing: Conflicts = (),
         conflicts: Conflicts = (),

@@ -203,7 +203,7 @@ class Aws(Provider):
                 {
                     "content": spec_hash(template),
                     "security_group_id": machines.facts["id"] if machines else UNKNOWN,
-                    "instance_type": item.machine.name,
+                    "instance_type": item.machine_name,
                 },
             ),
             own(
@@ -381,7 +381,8 @@ class Aws(Provider):
             "content": tags.get(_deployment.HASH_TAG),
             "fields": tags.get("budgetguard:fields", "").split(),
         }
-        return [self._shared("secret", name, spec, tags, arn=answer["ARN"])]
+        secret = self._shared("secret", name, spec, tags, arn=answer["ARN"])
+        return [dataclasses.replace(secret, ending=not spec["usable"])]
 
     def _read_log_group(self) -> list[Resource]:
         name = self.names.log_group
@@ -659,7 +660,7 @@ class Aws(Provider):
 
     def _offer_problems(self, wanted: t.Sequence[Wanted]) -> list[str]:
         zones = {subnet["AvailabilityZone"] for subnet in self._network()}
-        types = sorted({item.machine.name for item in wanted})
+        types = sorted({item.machine_name for item in wanted})
         if not types:
             return []
         offers = self.session.pages(
@@ -674,11 +675,11 @@ class Aws(Provider):
         for offer in offers:
             self._offered[offer["InstanceType"]].add(offer["Location"])
         return [
-            f"{item.name}: {item.machine.name} is not offered in {', '.join(sorted(zones))}"
-            + (f", but in {', '.join(sorted(self._offered[item.machine.name]))}" if self._offered[item.machine.name] else
+            f"{item.name}: {item.machine_name} is not offered in {', '.join(sorted(zones))}"
+            + (f", but in {', '.join(sorted(self._offered[item.machine_name]))}" if self._offered[item.machine_name] else
                f" nor anywhere else in {self.names.region}; choose another GPU tier or region")
             for item in wanted
-            if not self._offered[item.machine.name] & zones
+            if not self._offered[item.machine_name] & zones
         ]
 
     def _network(self) -> list[dict[str, t.Any]]:
@@ -1052,7 +1053,7 @@ class Aws(Provider):
             **tags,
             _deployment.HASH_TAG: spec_hash(pure),
             "budgetguard:security-group": group_id,
-            "budgetguard:instance-type": item.machine.name,
+            "budgetguard:instance-type": item.machine_name,
         }
         return objects.launch_template(self.names, item, group_id, self.settings.image_id, tags), marks
 
@@ -1098,9 +1099,9 @@ class Aws(Provider):
 
     def _group_subnets(self, item: Wanted) -> str:
         """Return the subnets whose zone offers the machine type."""
-        if item.machine.name not in self._offered:
+        if item.machine_name not in self._offered:
             self._offer_problems([item])
-        zones = self._offered[item.machine.name]
+        zones = self._offered[item.machine_name]
         return ",".join(subnet["SubnetId"] for subnet in self._network() if subnet["AvailabilityZone"] in zones)
 
     def _create_auto_scaling_group(self, step: Step) -> None:

@@ -67,11 +67,13 @@ def _is_used(backend: EC2Backend, group: SecurityGroup) -> bool:
 def describe_launch_templates(original: Any, self: LaunchTemplates) -> ActionResult:
     """List launch templates.
 
-    AWS: 200 to a page, with NextToken.
-    moto: cuts the list at 15 without a word.
+    AWS: 200 to a page, with NextToken; tags as they are now.
+    moto: cuts the list at 15 without a word; tags as they were at creation.
     """
     limit = int(self._get_param("MaxResults") or TEMPLATES_PER_PAGE)
     result = _without_limit(original, self)
+    for item in result["LaunchTemplates"]:
+        item["Tags"] = self.ec2_backend.get_launch_template(item["LaunchTemplateId"]).get_tags()
     templates, next_token = page(result["LaunchTemplates"], limit, self._get_param("NextToken"))
     return ActionResult({"LaunchTemplates": templates, "NextToken": next_token})
 

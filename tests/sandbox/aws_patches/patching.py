@@ -57,9 +57,13 @@ def _wrapped(patch: Patch) -> Any:
     return staticmethod(wrapper) if isinstance(found, staticmethod) else wrapper
 
 
+class AwsError(ServiceException):
+    """An AWS error of ours. moto looks a service up by the module of its own exception classes, and `core` is none."""
+
+
 def aws_error(code: str, message: str) -> ServiceException:
     """Return the exception that moto puts on the wire as this AWS error."""
-    return ServiceException(code, message)
+    return AwsError(code, message)
 
 
 def page(items: list[Any], limit: int, token: str | None) -> tuple[list[Any], str | None]:

@@ -76,6 +76,9 @@ SERVICE = Resource("service", "a", {"image": "x:1", "replicas": 0}, "a")
             [dataclasses.replace(NETWORK, managed=False)], [], [NETWORK.key], [], id="never-deletes-what-others-made"
         ),
         pytest.param(
+            [dataclasses.replace(NETWORK, ending=True)], [], [NETWORK.key], [], id="what-the-cloud-deletes-already"
+        ),
+        pytest.param(
             [Resource("cluster", "c", {"status": "OLD"}, managed=False)],
             [Resource("cluster", "c", {"status": "ACTIVE"})],
             [],

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,22 +37,32 @@ def control(sandbox: Sandbox) -> SandboxControl:
     return sandbox.control
 
 
-@pytest.fixture
-def client(sandbox: Sandbox) -> Callable[..., Any]:
-    """Give a function that makes boto3 clients, which talk to the sandbox and never try again."""
+@pytest.fixture(scope="session")
+def session_client(running_sandbox: Sandbox) -> Callable[..., Any]:
+    """Give a function that makes boto3 clients; each is made once, for that takes longer than most tests."""
+    env = running_sandbox.env
+    session = boto3.Session(
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"]
+    )
 
+    @functools.cache
     def make(service: str, region: str = REGION, attempts: int = 1) -> Any:
-        return boto3.client(
+        return session.client(
             service,
             region_name=region,
-            endpoint_url=sandbox.env["AWS_ENDPOINT_URL"],
-            verify=sandbox.env["AWS_CA_BUNDLE"],
-            aws_access_key_id=sandbox.env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=sandbox.env["AWS_SECRET_ACCESS_KEY"],
+            endpoint_url=env["AWS_ENDPOINT_URL"],
+            verify=env["AWS_CA_BUNDLE"],
             config=Config(retries={"mode": "standard", "total_max_attempts": attempts}, proxies={}),
         )
 
     return make
+
+
+@pytest.fixture
+def client(session_client: Callable[..., Any], sandbox: Sandbox) -> Callable[..., Any]:
+    """Give a function that makes boto3 clients of an empty sandbox, which by default never try again."""
+    del sandbox
+    return session_client
 
 
 @pytest.fixture

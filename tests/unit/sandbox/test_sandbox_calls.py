@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 import threading
 import time
 import urllib.error
@@ -13,11 +14,12 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.sandbox import Sandbox, SandboxControl
-from tests.unit.sandbox.ecs_deployment import REGION
+from tests.unit.sandbox.ecs_deployment import REGION, wait_for
 
 Clients = Callable[..., Any]
 CANARY = "nvapi-canary-4711"
@@ -110,18 +112,20 @@ def test_fault_after_the_call_loses_only_the_answer(client: Clients, control: Sa
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_hook_holds_a_call_up_without_holding_up_others(client: Clients, control: SandboxControl, when: str) -> None:
-    control.hook("CreateCluster", 1.0, when=when)
-    ecs, other = client("ecs"), client("ecs")
+    control.hook("CreateCluster", 2.0, when=when)
+    ecs = client("ecs")
     started = time.monotonic()
     thread = threading.Thread(target=ecs.create_cluster, kwargs={"clusterName": "slow"})
     thread.start()
-    time.sleep(0.3)
-    made_meanwhile = bool(other.list_clusters()["clusterArns"])
-    assert time.monotonic() - started < 0.9
-    assert made_meanwhile == (when == "after")
+    wait_for(lambda: control.count("ecs", "CreateCluster"))
+    if when == "after":
+        wait_for(lambda: ecs.list_clusters()["clusterArns"], seconds=1.5)
+    else:
+        assert ecs.list_clusters()["clusterArns"] == []
+    assert thread.is_alive()
     thread.join()
-    assert time.monotonic() - started >= 1.0
-    assert len(other.list_clusters()["clusterArns"]) == 1
+    assert time.monotonic() - started >= 2.0
+    assert len(ecs.list_clusters()["clusterArns"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -152,8 +156,6 @@ def test_unknown_operation_is_refused_clearly_and_once(
 
 @pytest.mark.parametrize("path", ["/nothing", "/moto-api/reset", "/latest/meta-data/", "/bucket/key"])
 def test_unsigned_requests_get_404(sandbox: Sandbox, path: str) -> None:
-    import ssl
-
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}),
         urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=sandbox.env["SSL_CERT_FILE"])),
@@ -165,8 +167,6 @@ def test_unsigned_requests_get_404(sandbox: Sandbox, path: str) -> None:
 
 
 def test_signed_request_to_a_path_that_is_not_there_gets_404(sandbox: Sandbox, client: Clients) -> None:
-    import boto3
-
     ecs = boto3.client(
         "ecs",
         region_name=REGION,
