@@ -27,9 +27,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from moto.autoscaling.models import FakeAutoScalingGroup, autoscaling_backends
+from moto.core.exceptions import ServiceException
 from moto.core.utils import utcnow
 from moto.ec2.models import ec2_backends
-from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 from moto.ecs.models import ContainerInstance, EC2ContainerServiceBackend, Service, Task, TaskDefinition, ecs_backends
 from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
@@ -350,10 +351,10 @@ class EcsRuntime:
         age = now - item.born
         group = _group_of(backend, item.task.capacity_provider_name)
         if group is not None and age >= LAUNCHED * duration and not self._has_room(backend, group, item):
-            if outcome.name in ("no_capacity", "quota"):
-                self._fail_to_launch(group, item, outcome.name, now)
+            objection = _refusal_of_launch(group, outcome.name) or _launch_instance(group)
+            if objection is not None:
+                self._fail_to_launch(group, item, objection, now)
                 return
-            _launch_instance(group)
         if age < JOINED * duration:
             return
         if group is not None:
@@ -396,27 +397,11 @@ class EcsRuntime:
         hosts = self._hosts(backend, item.task.cluster_name, group)
         return any(not _misfit(item.task, host) for host in hosts)
 
-    def _fail_to_launch(self, group: FakeAutoScalingGroup, item: TaskLife, why: str, now: float) -> None:
+    def _fail_to_launch(self, group: FakeAutoScalingGroup, item: TaskLife, message: str, now: float) -> None:
         group.desired_capacity = min(len(group.instance_states) + 1, int(group.max_size or 0))
-        if now < item.next_complaint:
-            return
-        item.next_complaint = now + REPEAT_SECONDS
-        zones = sorted(group.availability_zones)
-        if why == "quota":
-            message = (
-                "You have requested more vCPU capacity than your current vCPU limit of 0 allows for the instance "
-                "bucket that the specified instance type belongs to. Please visit "
-                "http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 "
-                "instance failed."
-            )
-        else:
-            message = (
-                f"We currently do not have sufficient {group.instance_type} capacity in the Availability Zone you "
-                f"requested ({zones[0]}). Our system will be working on provisioning additional capacity. You can "
-                f"currently get {group.instance_type} capacity by not specifying an Availability Zone in your "
-                f"request or choosing {', '.join(zones[1:]) or zones[0]}. Launching EC2 instance failed."
-            )
-        _add_activity(group, "Launching a new EC2 instance", "Failed", message)
+        if now >= item.next_complaint:
+            item.next_complaint = now + REPEAT_SECONDS
+            _add_activity(group, "Launching a new EC2 instance", "Failed", f"{message} Launching EC2 instance failed.")
 
     def _bind(self, service: Service, item: TaskLife, host: Host) -> None:
         task = item.task
@@ -642,12 +627,66 @@ def _group_of(backend: EC2ContainerServiceBackend, provider: str | None) -> Fake
     return next((group for group in groups if group.arn == arn and not hasattr(group, "status")), None)
 
 
-def _launch_instance(group: FakeAutoScalingGroup) -> None:
+def _refusal_of_launch(group: FakeAutoScalingGroup, outcome: str) -> str | None:
+    """Return why EC2 starts no instance if a test has said so, else None."""
+    if outcome == "quota":
+        return (
+            "You have requested more vCPU capacity than your current vCPU limit of 0 allows for the instance bucket "
+            "that the specified instance type belongs to. Please visit "
+            "http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
+        )
+    if outcome != "no_capacity":
+        return None
+    zones = sorted(group.availability_zones)
+    return (
+        f"We currently do not have sufficient {group.instance_type} capacity in the Availability Zone you requested "
+        f"({zones[0]}). Our system will be working on provisioning additional capacity. You can currently get "
+        f"{group.instance_type} capacity by not specifying an Availability Zone in your request or choosing "
+        f"{', '.join(zones[1:]) or zones[0]}."
+    )
+
+
+def _objection_of_ec2(group: FakeAutoScalingGroup) -> str | None:
+    """Return why EC2 could not start what the launch template asks for, else None. moto starts anything."""
+    ec2 = ec2_backends[ACCOUNT_ID][group.region]
+    template = group.ec2_launch_template
+    if template is not None and template.id not in ec2.launch_templates:
+        return f"The specified launch template, with template ID {template.id}, does not exist."
+    if group.instance_type not in INSTANCE_TYPES:
+        return f"Invalid value '{group.instance_type}' for InstanceType."
+    offering = _zones_offering(group.instance_type, group.region)
+    if not offering & set(group.availability_zones):
+        zone = sorted(group.availability_zones)[0]
+        return (
+            f"Your requested instance type ({group.instance_type}) is not supported in your requested Availability "
+            f"Zone ({zone}). Please retry your request by not specifying an Availability Zone or choosing "
+            f"{', '.join(sorted(offering)) or 'another region'}."
+        )
+    for security_group in _template_data(group).get("SecurityGroupIds") or []:
+        if ec2.get_security_group_from_id(security_group) is None:
+            return f"The security group '{security_group}' does not exist."
+    return None
+
+
+def _zones_offering(instance_type: str, region: str) -> set[str]:
+    offerings = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
+    return {item["Location"] for item in offerings if item["InstanceType"] == instance_type}
+
+
+def _launch_instance(group: FakeAutoScalingGroup) -> str | None:
+    """Let a group grow by one. Returns what EC2 objects to, such as a security group that is gone, else None."""
+    objection = _objection_of_ec2(group)
+    if objection is not None:
+        return objection
     before = {state.instance_id for state in group.instance_states}
-    group.set_desired_capacity(len(before) + 1)
+    try:
+        group.set_desired_capacity(len(before) + 1)
+    except ServiceException as error:
+        return error.message
     for state in group.instance_states:
         if state.instance_id not in before:
             _add_activity(group, f"Launching a new EC2 instance: {state.instance_id}", "Successful", None)
+    return None
 
 
 def _end_instances(group: FakeAutoScalingGroup, instance_ids: list[str]) -> None:
@@ -784,7 +823,7 @@ def _startup_problem(backend: EC2ContainerServiceBackend, task: ServiceTask) -> 
                 "ResourceNotFoundException: Secrets Manager can't find the specified secret."
             )
     place = _log_place(backend, task)
-    if place is not None and place[1] not in logs_backends[ACCOUNT_ID][place[0]].groups:
+    if place is not None and not _log_group_exists(place[0], place[1]):
         return (
             "CannotStartContainerError: Error response from daemon: failed to create task for container: failed to "
             "initialize logging driver: failed to create Cloudwatch log stream: ResourceNotFoundException: The "
@@ -798,13 +837,15 @@ def _secret_arns(container: dict[str, Any]) -> Iterator[str]:
     values = [secret["valueFrom"] for secret in container.get("secrets") or []]
     values.append((container.get("repositoryCredentials") or {}).get("credentialsParameter") or "")
     for value in values:
-        if ":secretsmanager:" in value:
+        if ":secretsmanager:" in value and value.count(":") >= 6:
             yield ":".join(value.split(":")[:7])
 
 
 def _secret_is_readable(arn: str) -> bool:
-    secrets = secretsmanager_backends[ACCOUNT_ID][arn.split(":")[3]].secrets
-    name = arn.split(":")[6]
+    region, name = arn.split(":")[3], arn.split(":")[6]
+    if region not in secretsmanager_backends[ACCOUNT_ID].regions:
+        return False
+    secrets = secretsmanager_backends[ACCOUNT_ID][region].secrets
     for secret in secrets.values():
         # ECS accepts the ARN with and without its random suffix.
         if secret.arn == arn or secret.name == name:
@@ -824,14 +865,19 @@ def _log_place(backend: EC2ContainerServiceBackend, task: ServiceTask) -> tuple[
     return region, options["awslogs-group"], stream
 
 
+def _log_group_exists(region: str, group: str) -> bool:
+    backends = logs_backends[ACCOUNT_ID]
+    return region in backends.regions and group in backends[region].groups
+
+
 def _write_log(backend: EC2ContainerServiceBackend, task: ServiceTask, lines: list[str]) -> None:
     place = _log_place(backend, task)
     if place is None or not lines:
         return
     region, group, stream = place
-    logs = logs_backends[ACCOUNT_ID][region]
-    if group not in logs.groups:
+    if not _log_group_exists(region, group):
         return
+    logs = logs_backends[ACCOUNT_ID][region]
     logs.ensure_log_stream(group, stream)
     now = int(time.time() * 1000)
     events = [{"timestamp": now + index, "message": line} for index, line in enumerate(lines)]

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import typing as t
 from pathlib import Path
@@ -85,11 +86,12 @@ class User:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
+def stage(tmp_path: Path) -> t.Iterator[Stage]:
     """Return a folder to run plays in."""
     folder = tmp_path / "stage"
     folder.mkdir()
-    return Stage(folder)
+    with tempfile.TemporaryDirectory(prefix="bg-", ignore_cleanup_errors=True) as sockets:
+        yield Stage(folder, Path(sockets))
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +115,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Sshd]:
     config = folder / "sshd_config"
     config.write_text(SSHD_CONFIG.format(port=port, folder=folder), encoding="utf-8")
     log = folder / "log"
-    process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=log.open("wb"))
+    with log.open("wb") as stderr:
+        process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=stderr)
     try:
         _wait_for(port, process, log)
         yield Sshd(port, identity, log)

@@ -50,9 +50,13 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A folder to run plays in. Their variables go through files, so no secret stands on a command line."""
+    """A folder to run plays in. Their variables go through files, so no secret stands on a command line.
+
+    The sockets of ssh have a folder of their own, because their paths must be short.
+    """
 
     folder: Path
+    sockets: Path
     playbook: Path = PLAYBOOK
 
     def play(
@@ -97,7 +101,7 @@ class Stage:
             "ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "connection"),
             "ANSIBLE_HOST_KEY_CHECKING": "False",
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=2s -o UserKnownHostsFile=/dev/null -F none",
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(home / "cp"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.sockets),
             "ANSIBLE_RETRY_FILES_ENABLED": "False",
             "ANSIBLE_NOCOLOR": "1",
             "RECORD_FILE": str(record),

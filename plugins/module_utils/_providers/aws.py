@@ -252,7 +252,7 @@ class Aws(Provider):
     # ---- observe: objects -> our words ---------------------------------------------------------------------------
 
     def observe(self, names: t.Sequence[str]) -> Snapshot:
-        """Read the whole target: 14 calls, one per ten services, one per service that should run."""
+        """Read the whole target: 14 calls, one for each ten services and one for each service that should run."""
         readers: list[t.Callable[[], list[Resource]]] = [
             self._read_roles,
             self._read_instance_profile,
@@ -263,7 +263,6 @@ class Aws(Provider):
             self._read_load_balancer,
             self._read_launch_templates,
             self._read_auto_scaling_groups,
-            self._read_capacity_providers,
             self._read_target_groups,
         ]
         with ThreadPoolExecutor(max_workers=8) as pool:
@@ -272,7 +271,11 @@ class Aws(Provider):
         known = {item.deployment for item in found.values() if item.deployment} | set(names)
         known = {name for name in known if name.startswith("nim-")}
         found = self._attribute(found, known)
-        services = self._describe_services(sorted(known)) if ("ecs_cluster", self.names.cluster) in found else []
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            providers = pool.submit(self._read_capacity_providers, sorted(known))
+            has_cluster = ("ecs_cluster", self.names.cluster) in found
+            services = self._describe_services(sorted(known)) if has_cluster else []
+            found.update({item.key: item for item in providers.result()})
         for service in services:
             # A service that is being deleted stands in nobody's way: a new one is made as soon as it has drained.
             if service["status"] == "DRAINING" and service["serviceName"] in names:
@@ -281,8 +284,10 @@ class Aws(Provider):
                 found[item.key] = item
         self._facts.update({key: item.facts for key, item in found.items()})
         statuses = self._statuses_of(services, explain=False)
-        for name, item in self._unfinished(found, statuses).items():
-            statuses[name] = item
+        for name, part in self._unfinished(found, statuses).items():
+            statuses[name] = part
+            # Only the service tells which task definition is in use. Without one there may be any number of them.
+            found[("task_definition", name)] = Resource("task_definition", name, {"family": None}, name)
         return Snapshot(found, statuses)
 
     def _attribute(self, found: dict[Key, Resource], known: t.Iterable[str]) -> dict[Key, Resource]:
@@ -479,23 +484,25 @@ class Aws(Provider):
             )
         return found
 
-    def _read_capacity_providers(self) -> list[Resource]:
+    def _read_capacity_providers(self, deployments: t.Sequence[str]) -> list[Resource]:
+        """Read the capacity providers of these NIMs by name: 100 a call, while a list has but 10 a page."""
         found: list[Resource] = []
-        token: dict[str, str] = {}
-        while True:
+        for start in range(0, len(deployments), 100):
             answer = self.session.call(
-                "ecs", "describe_capacity_providers", "read the capacity providers", include=["TAGS"], **token
+                "ecs",
+                "describe_capacity_providers",
+                "read the capacity providers",
+                capacityProviders=[self.names.of_nim(name) for name in deployments[start : start + 100]],
+                include=["TAGS"],
             )
             for item in answer["capacityProviders"]:
                 tags = objects.read_tags(item.get("tags"))
-                group = item.get("autoScalingGroupProvider")
-                if tags.get(_deployment.CLUSTER_TAG) != self.names.cluster or not group:
-                    continue
+                group = item["autoScalingGroupProvider"]
                 spec = {**group, "auto_scaling_group_arn": group["autoScalingGroupArn"]}
-                found.append(self._tagged("capacity_provider", item["name"], spec, tags))
-            if not answer.get("nextToken"):
-                return found
-            token = {"nextToken": answer["nextToken"]}
+                provider = self._tagged("capacity_provider", item["name"], spec, tags)
+                managed = tags.get(_deployment.MANAGED_TAG) == "true"
+                found.append(dataclasses.replace(provider, managed=managed))
+        return found
 
     def _read_target_groups(self) -> list[Resource]:
         groups = self.session.pages(
@@ -1220,7 +1227,21 @@ class Aws(Provider):
         )
         self._facts[("task_definition", step.name)] = {"arn": answer["taskDefinition"]["taskDefinitionArn"]}
 
-    _update_task_definition = _create_task_definition
+    def _update_task_definition(self, step: Step) -> None:
+        """Register the new content, unless a run that was killed has done so already."""
+        family = t.cast(Resource, step.want).spec["family"]
+        if t.cast(Resource, step.have).spec["family"] is None:
+            answer = self.session.call(
+                "ecs",
+                "describe_task_definition",
+                f"read the task definition of {step.name}",
+                ["Unable to describe task definition", "ClientException"],
+                taskDefinition=family,
+            )
+            if answer is not None and answer["taskDefinition"]["status"] == "ACTIVE":
+                self._facts[("task_definition", step.name)] = {"arn": answer["taskDefinition"]["taskDefinitionArn"]}
+                return
+        self._create_task_definition(step)
 
     def _delete_task_definition(self, step: Step) -> None:
         """Deregister all revisions, also those of earlier contents; they cost nothing but would pile up."""

@@ -41,7 +41,7 @@ def control(sandbox: Sandbox) -> SandboxControl:
 def session_client(running_sandbox: Sandbox) -> Callable[..., Any]:
     """Give a function that makes boto3 clients; each is made once, for that takes longer than most tests."""
     env = running_sandbox.env
-    session = boto3.Session(
+    session: Any = boto3.Session(
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"]
     )
 

@@ -70,6 +70,13 @@ class Deployment:
         self.create_service()
         return self
 
+    def create_running(self) -> Deployment:
+        """Make everything, and start it."""
+        self.create()
+        self.scale(1)
+        self.service()
+        return self
+
     def create_shared(self) -> None:
         """Network, roles, secret, log group, cluster and load balancer."""
         self.vpc_id = self.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
@@ -94,7 +101,13 @@ class Deployment:
             LoadBalancerArn=self.balancer_arn, DefaultActions=[not_found], **self.listener
         )["Listeners"][0]["ListenerArn"]
 
-    def create_capacity(self) -> None:
+    def subnet_in(self, zone: str) -> str:
+        """Return the default subnet of an availability zone."""
+        found = self.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": [zone]}])["Subnets"]
+        subnet: str = found[0]["SubnetId"]
+        return subnet
+
+    def create_capacity(self, keep: list[str] | None = None) -> None:
         """Launch template, Auto Scaling group and capacity provider."""
         self.ec2.create_launch_template(
             LaunchTemplateName=self.name,
@@ -117,10 +130,10 @@ class Deployment:
             autoScalingGroupProvider={"autoScalingGroupArn": self.name, "managedScaling": {"status": "ENABLED"}},
         )
         self.ecs.put_cluster_capacity_providers(
-            cluster=self.cluster, capacityProviders=[self.name], defaultCapacityProviderStrategy=[]
+            cluster=self.cluster, capacityProviders=[*(keep or []), self.name], defaultCapacityProviderStrategy=[]
         )
 
-    def create_target_group(self) -> None:
+    def create_target_group(self, priority: int = 10) -> None:
         """Target group and path rule."""
         self.target_group_arn = self.elb.create_target_group(
             Name=self.name[:32], Protocol="HTTP", Port=8000, VpcId=self.vpc_id, HealthCheckPath="/v1/health/ready"
@@ -128,7 +141,7 @@ class Deployment:
         rewrite = {"Rewrites": [{"Regex": f"^/{self.short}/(.*)$", "Replace": "/$1"}]}
         self.rule_arn = self.elb.create_rule(
             ListenerArn=self.listener_arn,
-            Priority=10,
+            Priority=priority,
             Conditions=[{"Field": "path-pattern", "PathPatternConfig": {"Values": [f"/{self.short}/*"]}}],
             Actions=[{"Type": "forward", "TargetGroupArn": self.target_group_arn}],
             Transforms=[{"Type": "url-rewrite", "UrlRewriteConfig": rewrite}],

@@ -347,9 +347,7 @@ def test_deleted_provider_is_inactive_and_frees_name_and_group(made: Deployment)
 def test_container_definition_that_aws_refuses(client: Clients, change: dict[str, Any], message: str) -> None:
     container: dict[str, Any] = {"name": "nim", "image": "image", "memoryReservation": 4096}
     ecs = client("ecs")
-    ecs.register_task_definition(
-        family="legal", requiresCompatibilities=["EC2"], containerDefinitions=[container]
-    )
+    ecs.register_task_definition(family="legal", requiresCompatibilities=["EC2"], containerDefinitions=[container])
     with refused("ClientException", message):
         ecs.register_task_definition(family="illegal", containerDefinitions=[{**container, **change}])
     assert ecs.list_task_definitions(familyPrefix="illegal")["taskDefinitionArns"] == []
@@ -710,9 +708,7 @@ def test_gpu_image_parameter_is_json(client: Clients) -> None:
     assert image_id.startswith("ami-")
 
 
-@pytest.mark.parametrize(
-    "policy", ["AmazonEC2ContainerServiceforEC2Role", "AmazonECSTaskExecutionRolePolicy"]
-)
+@pytest.mark.parametrize("policy", ["AmazonEC2ContainerServiceforEC2Role", "AmazonECSTaskExecutionRolePolicy"])
 def test_managed_policies_exist(client: Clients, policy: str) -> None:
     iam = client("iam")
     iam.create_role(RoleName="one", AssumeRolePolicyDocument=TRUST)

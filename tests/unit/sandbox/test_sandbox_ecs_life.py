@@ -106,7 +106,10 @@ def test_instance_stays_for_the_tail(deployment: Deployment, control: SandboxCon
 @pytest.mark.parametrize(
     ("outcome", "message"),
     [
-        ("no_capacity", "We currently do not have sufficient g6e.2xlarge capacity in the Availability Zone you requested"),
+        (
+            "no_capacity",
+            "We currently do not have sufficient g6e.2xlarge capacity in the Availability Zone you requested",
+        ),
         ("quota", "You have requested more vCPU capacity than your current vCPU limit of 0 allows"),
     ],
 )
@@ -130,6 +133,42 @@ def test_instance_that_cannot_be_launched(
     control.nim(NAME, "ready")
     deployment.scale(1)
     assert deployment.service()["runningCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("launch template", "The specified launch template"),
+        ("security group", "The security group 'sg-00000000000000000' does not exist."),
+        ("instance type", "Invalid value 'g99.large'"),
+        ("zone", "Your requested instance type (p4de.24xlarge) is not supported"),
+    ],
+)
+def test_instance_that_ec2_objects_to(deployment: Deployment, missing: str, message: str) -> None:
+    deployment.instance_type = {"instance type": "g99.large", "zone": "p4de.24xlarge"}.get(missing, "g6e.2xlarge")
+    deployment.create()
+    if missing == "zone":
+        deployment.asg.update_auto_scaling_group(
+            AutoScalingGroupName=NAME, VPCZoneIdentifier=deployment.subnet_in("us-east-1a")
+        )
+    elif missing == "launch template":
+        deployment.ec2.delete_launch_template(LaunchTemplateName=NAME)
+    elif missing == "security group":
+        deployment.ec2.create_launch_template_version(
+            LaunchTemplateName=NAME,
+            LaunchTemplateData={
+                "InstanceType": "g6e.2xlarge",
+                "ImageId": "ami-12345678",
+                "SecurityGroupIds": ["sg-00000000000000000"],
+            },
+        )
+    deployment.scale(1)
+    assert deployment.service()["pendingCount"] == 1
+    activity = deployment.activities()[0]
+    assert activity["StatusCode"] == "Failed"
+    assert activity["StatusMessage"].startswith(message)
+    assert activity["StatusMessage"].endswith("Launching EC2 instance failed.")
+    assert deployment.group()["Instances"] == []
 
 
 def test_image_that_cannot_be_pulled(deployment: Deployment, control: SandboxControl) -> None:

@@ -64,7 +64,8 @@ def test_private_files_are_private_and_no_key_is_left_on_disk(running_sandbox: S
 
 
 def test_only_loopback_is_listened_on(running_sandbox: Sandbox) -> None:
-    inodes = {os.readlink(link) for link in Path(f"/proc/{running_sandbox.pid}/fd").iterdir() if link.is_symlink()}
+    links = Path(f"/proc/{running_sandbox.pid}/fd").iterdir()
+    inodes = {str(link.readlink()) for link in links if link.is_symlink()}
     listening = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -98,10 +99,16 @@ def test_signal_stops_it_cleanly(tmp_path: Path, signal_number: signal.Signals) 
 
 def test_context_manager_cleans_up_after_a_failure() -> None:
     sandbox = Sandbox()
-    with pytest.raises(ZeroDivisionError), sandbox:
-        pid = sandbox.pid
-        raise ZeroDivisionError
-    assert not is_running(pid)
+    pids: list[int] = []
+
+    def fail_within() -> None:
+        with sandbox:
+            pids.append(sandbox.pid)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_within()
+    assert not is_running(pids[0])
     assert not sandbox.directory.exists()
 
 
