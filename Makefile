@@ -11,6 +11,7 @@ ARGS ?=
 VENV := .venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python
+RUN_OURS := PYTHONPATH=$(CURDIR):$(CURDIR)/.cache/collections $(RUN)
 GATES := sanity ansible-lint galaxy antsibull-docs mypy ruff yamllint reuse changelog
 
 .PHONY: help setup system demo sandbox test lint $(GATES) unit coverage bench build docs format clean
@@ -25,7 +26,7 @@ setup: $(READY) ## Make or renew .venv
 	@$(RUN) -m tests.tools.layout
 
 $(READY): requirements.txt tests/requirements.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.10 to 3.14 with its venv module was found. Set PYTHON=." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 to 3.14 with its venv module was found (on Debian: python3-venv)." >&2; exit 1; }
 	@test -x $(RUN) || "$(PYTHON)" -m venv $(VENV)
 	@echo "Setting up $(VENV) ($$($(RUN) --version)) ..."
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
@@ -34,14 +35,14 @@ $(READY): requirements.txt tests/requirements.txt
 system:
 	@$(or $(wildcard $(RUN)),python3) tests/tools/system_packages.py
 
-demo: setup system ## Deploy, publish and report on an embedded sandbox, no cloud account needed
-	@$(RUN) tests/tools/demo.py $(ARGS)
+demo: setup ## Deploy, publish and report on an embedded sandbox, no cloud account needed
+	@$(RUN_OURS) tests/tools/demo.py $(ARGS)
 
 sandbox: setup ## Run the sandbox in the foreground until Ctrl-C, its data in .sandbox
-	@$(RUN) -m tests.sandbox --dir .sandbox $(ARGS)
+	@$(RUN_OURS) -m tests.sandbox --dir .sandbox $(ARGS)
 
 test: TESTS := tests
-test: lint pytest ## Run every gate and every test; ARGS go to pytest
+test: system lint pytest ## Run every gate and every test; ARGS go to pytest
 
 lint: setup ## Run every gate, two at a time
 	@$(RUN) -m tests.tools.gates
@@ -53,15 +54,16 @@ unit: TESTS := tests/unit
 unit: pytest ## Run the unit tests; ARGS go to pytest
 
 .PHONY: pytest
-pytest: setup system
+pytest: system setup
 	@$(RUN) -m pytest $(TESTS) $(ARGS)
 
-coverage: setup system ## Run the tests and say which lines they miss
+coverage: system setup ## Run the tests and say which lines they miss
 	@$(RUN) -m coverage run -m pytest -q $(ARGS)
 	@$(RUN) -m coverage report
 
 bench: setup ## Run the benchmarks
-	@set -e; for file in tests/benchmarks/*.py; do $(RUN) "$$file" $(ARGS); done
+	@set -e; for file in tests/benchmarks/[a-z]*.py; do \
+		$(RUN_OURS) -m tests.benchmarks.$$(basename "$$file" .py) $(ARGS); done
 
 build: galaxy ## Build the archive for Galaxy into dist
 	@mkdir -p dist && cp -v .cache/dist/*.tar.gz dist/

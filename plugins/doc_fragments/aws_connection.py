@@ -60,5 +60,5 @@ options:
     type: bool
     default: true
 requirements:
-  - boto3 >= 1.40.0
+  - boto3 >= 1.40.53
 """

@@ -83,7 +83,7 @@ attributes:
     description: Changes nothing when run again with the same options.
     support: full
 notes:
-  - With a connection that passes no standard input, as P(ansible.builtin.paramiko_ssh#connection) is, the sealed config
+  - With a connection that passes no standard input, as paramiko is, the sealed config
     goes through a temporary file, and O(key_path) is refused.
   - The studio key is a secret of the whole studio. Give this action only derived keys, and derive them once for all
     workstations with P(budgetguard.techops.workstation_keys#filter).

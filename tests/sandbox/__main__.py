@@ -15,6 +15,7 @@ import signal
 import string
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TextIO
 
@@ -46,6 +47,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--stop-with-stdin", action="store_true", help="stop when standard input ends, so that no parent is outlived"
     )
+    parser.add_argument("--stop-after-idle", type=float, help="stop when nothing has been asked for so many seconds")
     return parser.parse_args(arguments)
 
 
@@ -94,8 +96,11 @@ def lock_directory(directory: Path) -> TextIO:
     return lock
 
 
-def wait_for_stop(stop_with_stdin: bool) -> None:
-    """Return on one of `STOP_SIGNALS`, which `main` holds back for all threads; if asked for, at the end of stdin."""
+def wait_for_stop(server: SandboxServer, stop_with_stdin: bool, stop_after_idle: float | None) -> None:
+    """Return on one of `STOP_SIGNALS`, which `main` holds back for all threads.
+
+    If asked for, also at the end of stdin, and when there has been no request for `stop_after_idle` seconds.
+    """
     if stop_with_stdin:
 
         def watch() -> None:
@@ -104,7 +109,12 @@ def wait_for_stop(stop_with_stdin: bool) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=watch, daemon=True).start()
-    signal.sigwait(STOP_SIGNALS)
+    if stop_after_idle is None:
+        signal.sigwait(STOP_SIGNALS)
+        return
+    left = stop_after_idle
+    while left > 0 and signal.sigtimedwait(STOP_SIGNALS, left) is None:
+        left = server.application.last_request + stop_after_idle - time.monotonic()
 
 
 def main(arguments: list[str]) -> int:
@@ -129,7 +139,7 @@ def main(arguments: list[str]) -> int:
         server.start()
         write_environment(env_file, environment(server, ca))
         print(f"sandbox ready at {server.url}, variables in {env_file}", flush=True)
-        wait_for_stop(options.stop_with_stdin)
+        wait_for_stop(server, options.stop_with_stdin, options.stop_after_idle)
     finally:
         env_file.unlink(missing_ok=True)
         ca.certificate_path.unlink(missing_ok=True)

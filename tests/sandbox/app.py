@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
@@ -29,6 +30,7 @@ class SandboxApplication:
     """
 
     def __init__(self) -> None:
+        self.last_request = time.monotonic()
         self.calls = CallLog()
         self.interferences = Interferences()
         self.nim_stub = NimStub()
@@ -41,6 +43,7 @@ class SandboxApplication:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Route by path."""
+        self.last_request = time.monotonic()
         request = Request(environ)
         return self._respond(request)(environ, start_response)
 

@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Install the system programs that tests start, on Debian as root; elsewhere say what is missing.
+"""Install the system programs that the set-up and the tests start, on Debian as root; elsewhere say what is missing.
 
 Runs before anything is set up, so it uses the standard library alone: ``python3 tests/tools/system_packages.py``.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -24,8 +25,11 @@ _SEARCHED = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/
 
 
 def missing() -> list[str]:
-    """Return the packages whose program is not on this machine."""
-    return [package for package, program in PACKAGES.items() if not shutil.which(program, path=_SEARCHED)]
+    """Return the packages whose program is not on this machine, and Python's venv module where Debian left it out."""
+    packages = [package for package, program in PACKAGES.items() if not shutil.which(program, path=_SEARCHED)]
+    if importlib.util.find_spec("ensurepip") is None:
+        packages.append("python3-venv")
+    return packages
 
 
 def install(packages: list[str]) -> bool:

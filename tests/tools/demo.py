@@ -1,0 +1,236 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demonstration: the main job from nothing to configured workstations, on the sandbox.
+
+Run as ``python tests/tools/demo.py`` with the Python of .venv. The sandbox stays up for half an hour after the last
+use, so that a second run finds what the first has made and changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import secrets
+import ssl
+import subprocess
+import sys
+import time
+import typing as t
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.sandbox.client import ControlError, SandboxControl, read_environment  # noqa: E402  # needs the path above
+from tests.tools import layout  # noqa: E402
+
+DIRECTORY = ROOT / ".sandbox"
+INVENTORY = ROOT / "inventory" / "sandbox"
+WORKSTATIONS = ("ws-01", "ws-02", "ws-03")
+STARTED = ["FLUX Dev", "SD 3.5 Large", "Llama 3.1"]
+IDLE_SECONDS = 1800
+START_TIMEOUT = 60
+RECAP = re.compile(r"changed=(\d+) +unreachable=(\d+) +failed=(\d+)")
+
+
+class DemoError(Exception):
+    """Something that the demonstration relies on did not happen."""
+
+
+def main() -> int:
+    """Run the demonstration. Returns the exit code."""
+    parser = argparse.ArgumentParser(description="Deploy, start, refuse, publish and configure, on the sandbox.")
+    parser.add_argument("--stop", action="store_true", help="stop the demonstration's sandbox and do nothing else")
+    if parser.parse_args().stop:
+        return stop_sandbox()
+    environment = {**os.environ, **sandbox_environment(), **demo_keys(), **ansible_environment()}
+    for name in WORKSTATIONS:
+        make_comfyui(DIRECTORY / "workstations" / name / "ComfyUI")
+
+    title("1. site: deploy four NIMs, publish their endpoints, configure three workstations")
+    changed = play(environment, "site")
+    title(f"2. start: switch {', '.join(STARTED)} on and wait until they are ready")
+    changed += play(environment, "start", {"nim_nodes": STARTED})
+    title("3. deploy a fifth on a GPU that is too small: refused before anything is created")
+    play(environment, "deploy", {"nim_matrix": {"FLUX Canny": {"aws": {"gpu_tier": "t4"}}}}, refused=True)
+    title("4. status: what runs where")
+    play(environment, "status")
+
+    title("What a workstation has now")
+    show_workstations()
+    show_ready_endpoints(environment)
+    title("Where things are")
+    where = {
+        "exports": DIRECTORY / "exports",
+        "workstations": DIRECTORY / "workstations",
+        "sandbox": DIRECTORY / "env",
+    }
+    for name, path in where.items():
+        say(f"  {name:<13} {path.relative_to(ROOT)}")
+    say(f"\nTasks that changed something in this run: changed={changed}")
+    say(f"The sandbox stops by itself {IDLE_SECONDS // 60} minutes after its last use, or with: make demo ARGS=--stop")
+    return 0
+
+
+def say(text: str) -> None:
+    """Write to the terminal at once, so that the order with the playbooks' own output is right."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def title(text: str) -> None:
+    """Write a heading."""
+    say(f"\n=== {text}")
+
+
+def sandbox_environment() -> dict[str, str]:
+    """Return the variables of the running sandbox; start one if there is none."""
+    if not is_alive():
+        DIRECTORY.mkdir(mode=0o700, exist_ok=True)
+        (DIRECTORY / "env").unlink(missing_ok=True)
+        say("Starting the sandbox ...")
+        with (DIRECTORY / "sandbox.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.sandbox", "--dir", str(DIRECTORY), "--stop-after-idle", str(IDLE_SECONDS)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        (DIRECTORY / "pid").write_text(f"{process.pid}\n")
+        deadline = time.monotonic() + START_TIMEOUT
+        while not is_alive():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DemoError(f"the sandbox did not start:\n{(DIRECTORY / 'sandbox.log').read_text()}")
+            time.sleep(0.2)
+    return read_environment(DIRECTORY / "env")
+
+
+def is_alive() -> bool:
+    """Say whether a sandbox answers at the address in .sandbox/env."""
+    try:
+        variables = read_environment(DIRECTORY / "env")
+        SandboxControl(variables["BUDGETGUARD_SANDBOX_URL"], variables["SSL_CERT_FILE"]).faults()
+    except (OSError, ControlError):
+        return False
+    return True
+
+
+def stop_sandbox() -> int:
+    """Stop the sandbox that a demonstration has started."""
+    if is_alive():
+        os.kill(int((DIRECTORY / "pid").read_text()), 15)
+    say("The sandbox is stopped.")
+    return 0
+
+
+def demo_keys() -> dict[str, str]:
+    """Return the demonstration's secrets, made at random once. A studio keeps its own in a vault."""
+    path = DIRECTORY / "demo-keys.json"
+    if not path.exists():
+        keys = {
+            "DEMO_NGC_API_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
+            "DEMO_HF_TOKEN": f"hf_{secrets.token_hex(17)}",
+            "DEMO_ARTIST_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
+            "DEMO_STUDIO_KEY": secrets.token_urlsafe(32),
+        }
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(keys, file)
+    return t.cast("dict[str, str]", json.loads(path.read_text()))
+
+
+def ansible_environment() -> dict[str, str]:
+    """Return how the demonstration wants Ansible's output: short, and in YAML."""
+    layout.link()
+    return {
+        "ANSIBLE_COLLECTIONS_PATH": str(layout.LINKS),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
+        "ANSIBLE_NOCOWS": "true",
+        "BUDGETGUARD_SANDBOX_DIR": str(DIRECTORY),
+    }
+
+
+def make_comfyui(folder: Path) -> None:
+    """Make a folder that looks like ComfyUI's."""
+    for name in ("models", "custom_nodes"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "main.py").touch()
+
+
+def play(
+    environment: dict[str, str], name: str, variables: dict[str, t.Any] | None = None, refused: bool = False
+) -> int:
+    """Run a playbook of the collection and show its output. Returns how many tasks changed something."""
+    command = ["ansible-playbook", f"budgetguard.techops.{name}", "-i", str(INVENTORY.relative_to(ROOT))]
+    if variables:
+        command += ["-e", json.dumps(variables)]
+    shown = " ".join(word if " " not in word else f"'{word}'" for word in command)
+    say(f"$ {shown}")
+    program = str(Path(sys.executable).with_name(command[0]))
+    process = subprocess.Popen(
+        [program, *command[1:]], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines = []
+    for line in t.cast("t.IO[str]", process.stdout):
+        lines.append(line)
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    code = process.wait()
+    if (code != 0) != refused:
+        raise DemoError(f"{name} ended with exit code {code}")
+    return sum(int(match.group(1)) for line in lines if (match := RECAP.search(line)))
+
+
+def show_workstations() -> None:
+    """Show the sealed file of the first workstation, and that the others have theirs."""
+    paths = {name: DIRECTORY / f"workstations/{name}/ComfyUI/budgetguard/budgetguard_backend_config.json"
+             for name in WORKSTATIONS}
+    for name, path in paths.items():
+        config = json.loads(path.read_text())
+        say(
+            f"  {name}  {path.relative_to(ROOT)}  mode {path.stat().st_mode & 0o777:04o}, "
+            f"{len(config['nim_endpoints'])} endpoints, {config['mode']}, sealed with key {config['credentials']['key_id']}"
+        )
+    config = json.loads(paths[WORKSTATIONS[0]].read_text())
+    config["credentials"]["encrypted_data"] = f"{config['credentials']['encrypted_data'][:40]}..."
+    config["nim_endpoints"] = {
+        node: {provider: [entry["url"] for entry in entries] for provider, entries in providers.items()}
+        for node, providers in config["nim_endpoints"].items()
+    }
+    say(f"\n{WORKSTATIONS[0]}, with the endpoints shortened to their URLs:")
+    say(json.dumps(config, indent=2))
+
+
+def show_ready_endpoints(environment: dict[str, str]) -> None:
+    """Ask every published endpoint whether it is ready, as a workstation would."""
+    title("What the published endpoints answer to GET /v1/health/ready")
+    document = json.loads((DIRECTORY / "exports/budgetguard_artists_config.json").read_text())
+    proxies = urllib.request.ProxyHandler({"http": environment["http_proxy"], "https": environment["https_proxy"]})
+    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=environment["SSL_CERT_FILE"]))
+    opener = urllib.request.build_opener(proxies, tls)
+    for node, providers in sorted(document["nim_endpoints"].items()):
+        for entries in providers.values():
+            for entry in entries:
+                say(f"  {node:<14} {_answer(opener, entry['health_url'])}  {entry['url']}")
+
+
+def _answer(opener: urllib.request.OpenerDirector, url: str) -> str:
+    try:
+        with opener.open(url, timeout=10) as response:
+            return f"{response.status} ready"
+    except urllib.error.HTTPError as error:
+        return f"{error.code} stopped"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except DemoError as failure:
+        sys.exit(f"The demonstration failed: {failure}")
