@@ -101,6 +101,20 @@ def error_response(protocol: str, status: int, code: str, message: str) -> Respo
     return Response(body, status=status, headers=headers, content_type="text/xml")
 
 
+class Dispatcher(DomainDispatcherApplication):
+    """moto's choice of a service by host name, remembered: moto reads a folder on each request for it."""
+
+    def __init__(self, create_app: Callable[[Any], Flask]) -> None:
+        super().__init__(create_app)
+        self._known: dict[str | None, Any] = {}
+
+    def get_backend_for_host(self, host: str | None) -> Any:
+        """Return the name of moto's service; None if there is no such service."""
+        if host not in self._known:
+            self._known[host] = super().get_backend_for_host(host)
+        return self._known[host]
+
+
 class AwsApplication:
     """Answers AWS requests. Werkzeug request in, Werkzeug response out."""
 
@@ -108,7 +122,7 @@ class AwsApplication:
         install_patches()
         self._calls = calls
         self._interferences = interferences
-        self._moto = DomainDispatcherApplication(_strict_backend_app)
+        self._moto = Dispatcher(_strict_backend_app)
 
     def __call__(self, request: Request) -> Response:
         """Log, delay, perhaps fail, else let moto answer."""

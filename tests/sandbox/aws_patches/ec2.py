@@ -1,14 +1,16 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Security groups and launch templates."""
+"""Security groups, launch templates and machine images."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
+from moto.ec2.models.amis import Ami
 from moto.ec2.models.security_groups import SecurityGroup
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.elbv2.models import elbv2_backends
@@ -121,3 +123,25 @@ def create_launch_template(original: Any, self: LaunchTemplates) -> ActionResult
     else:
         data.pop("TagSpecifications", None)
     return result
+
+
+#: The public images of each region as moto makes them, never handed out themselves.
+_images: dict[str, dict[str, Ami]] = {}
+
+
+@patches(EC2Backend, "_load_amis")
+def load_images(original: Any, self: EC2Backend) -> None:
+    """Load the public machine images.
+
+    AWS: present.
+    moto: present, but made anew after each reset with a volume and a snapshot each, which takes longer than most tests.
+    """
+    region = self.region_name
+    if region not in _images:
+        original(self)
+        _images[region] = self.amis
+        self.amis = {}
+    for image_id, image in _images[region].items():
+        duplicate = copy.copy(image)
+        duplicate.ec2_backend = self
+        self.amis[image_id] = duplicate

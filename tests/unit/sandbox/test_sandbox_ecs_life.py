@@ -349,6 +349,23 @@ def test_deleted_service_drains_and_then_is_inactive(deployment: Deployment, con
     assert deployment.service()["status"] == "ACTIVE"
 
 
+def test_replicas_get_an_instance_each_as_far_as_the_group_goes(
+    deployment: Deployment, control: SandboxControl
+) -> None:
+    deployment.create()
+    deployment.asg.update_auto_scaling_group(AutoScalingGroupName=NAME, MaxSize=2)
+    deployment.scale(3)
+    service = deployment.service()
+    assert (service["runningCount"], service["pendingCount"]) == (2, 1)
+    assert len(control.resources(REGION)["instances"]) == 2
+    assert len(deployment.targets()) == 2
+    assert any("has insufficient GPU resource available." in event for event in deployment.events())
+    deployment.scale(1)
+    assert deployment.service()["runningCount"] == 1
+    assert len(deployment.group()["Instances"]) == 1
+    assert "healthy" in [target["State"] for target in deployment.targets()]
+
+
 def test_cluster_counts_follow(deployment: Deployment) -> None:
     deployment.create().scale(1)
     cluster = deployment.ecs.describe_clusters(clusters=["budgetguard"])["clusters"][0]

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A studio in a folder: an inventory, workstations that are folders, and the sandbox as its AWS account.
+
+All secrets are canaries. They reach Ansible by the environment only, so whatever holds one afterwards has leaked it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import yaml
+
+from tests.sandbox import Sandbox
+from tests.tools import layout
+
+CANARY = "CaNaRy"
+SECRETS = {
+    "STUDIO_NGC_API_KEY": f"nvapi-{CANARY}ngc81Zr0QmTvX3",
+    "STUDIO_HF_TOKEN": f"hf_{CANARY}hf81Zr0QmTvX3",
+    "STUDIO_ARTIST_KEY": f"nvapi-{CANARY}artist81Zr0QmTvX3",
+    "STUDIO_KEY": f"{CANARY}K-81Zr0QmTvX3bWqLp5sYnHd7GfJc2",
+}
+BIN = Path(sys.executable).parent
+
+RECAP = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of ansible-playbook."""
+
+    code: int
+    printed: str
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """How many tasks changed something, by host."""
+        return {match.group(1): int(match.group(3)) for match in RECAP.finditer(self.printed)}
+
+    @property
+    def failed(self) -> list[str]:
+        """Hosts on which a task failed."""
+        return [match.group(1) for match in RECAP.finditer(self.printed) if int(match.group(5))]
+
+    @property
+    def messages(self) -> str:
+        """All that was printed on one line, without the marks of the YAML format, so that long messages can be found."""
+        return " ".join(self.printed.split())
+
+    def ok(self) -> Run:
+        """Fail the test if the run has failed."""
+        assert self.code == 0, self.printed
+        return self
+
+
+class Studio:
+    """Makes the folder and runs playbooks."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox) -> None:
+        self.folder = folder
+        self.sandbox = sandbox
+        self.control = sandbox.control
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.targets: dict[str, dict[str, t.Any]] = {"aws-us-east-1": self.target("us-east-1")}
+        self.matrix: dict[str, t.Any] = {
+            "FLUX Dev": {"aws": {"gpu_tier": "l40s"}},
+            "Llama 3.1": {"aws": {"gpu_tier": "l4"}},
+        }
+        self.variables: dict[str, t.Any] = {}
+        self.workstations = ["ws-01", "ws-02"]
+        for name in self.workstations:
+            for part in ("models", "custom_nodes"):
+                (self.comfyui(name) / part).mkdir(parents=True)
+            (self.comfyui(name) / "main.py").touch()
+
+    def target(self, region: str, **options: t.Any) -> dict[str, t.Any]:
+        """Return the variable nim_target of a target in the sandbox."""
+        return {"region": region, "allowed_cidrs": ["10.20.0.0/16"], **options}
+
+    def comfyui(self, workstation: str) -> Path:
+        """Return a workstation's ComfyUI folder."""
+        return self.folder / "workstations" / workstation / "Comfy UI"
+
+    def config(self, workstation: str) -> dict[str, t.Any]:
+        """Return a workstation's config as it is on disk."""
+        path = self.comfyui(workstation) / "budgetguard" / "budgetguard_backend_config.json"
+        return t.cast("dict[str, t.Any]", json.loads(path.read_text()))
+
+    def export(self, name: str = "budgetguard_artists_config.json") -> dict[str, t.Any]:
+        """Return an exported file."""
+        return t.cast("dict[str, t.Any]", json.loads((self.folder / "exports" / name).read_text()))
+
+    def inventory(self) -> Path:
+        """Write the inventory and return its path."""
+        secret = "{{ lookup('ansible.builtin.env', '%s') }}"
+        variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "cloud_deploy_wait_interval": 0.2,
+            "cloud_deploy_wait_timeout": 20,
+            "nim_matrix": self.matrix,
+            "nim_export_dir": str(self.folder / "exports"),
+            "nim_ngc_api_key": secret % "STUDIO_NGC_API_KEY",
+            "nim_hf_token": secret % "STUDIO_HF_TOKEN",
+            "nim_studio_key": secret % "STUDIO_KEY",
+            "nim_workstation_credentials": {"nvidia": {"NVIDIA API Key / NGC API Key": secret % "STUDIO_ARTIST_KEY"}},
+            "comfyui_path": str(self.folder / "workstations" / "{{ inventory_hostname }}" / "Comfy UI"),
+            "workstation_config_key_path": str(self.folder / "workstations" / "{{ inventory_hostname }}" / "key" / "k"),
+            "workstation_config_become": False,
+            **self.variables,
+        }
+        targets = {name: {"nim_target": target} for name, target in self.targets.items()}
+        content = {
+            "all": {
+                "vars": variables,
+                "children": {
+                    "nim_providers": {"children": {"aws": {"hosts": targets}}},
+                    "artist_workstations": {"hosts": {name: {} for name in self.workstations}},
+                },
+            }
+        }
+        path = self.folder / "inventory.yml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def environment(self, collections: Path = layout.LINKS) -> dict[str, str]:
+        """Return all variables of a run: nothing of the caller's but the way to programs."""
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(self.home),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOG_PATH": str(self.folder / "ansible.log"),
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+            "COLUMNS": "200",
+            **self.sandbox.env,
+            **SECRETS,
+        }
+
+    def command(self, playbook: str, *arguments: str, bin_folder: Path = BIN) -> list[str]:
+        """Return the command line of a playbook run."""
+        book = f"budgetguard.techops.{playbook}"
+        return [str(bin_folder / "ansible-playbook"), book, "-i", str(self.inventory()), *arguments]
+
+    def play(
+        self, playbook: str, *arguments: str, bin_folder: Path = BIN, environment: dict[str, str] | None = None
+    ) -> Run:
+        """Run a playbook of the collection."""
+        done = subprocess.run(
+            self.command(playbook, *arguments, bin_folder=bin_folder),
+            cwd=self.folder,
+            env=environment or self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        return Run(done.returncode, done.stdout)
+
+    def play_and_kill(self, playbook: str, writes: int) -> int:
+        """Start a playbook and kill it and its children once so many calls have changed something. Returns how many."""
+        self.control.clear_calls()
+        process = subprocess.Popen(
+            self.command(playbook),
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None and self.writes() < writes:
+                time.sleep(0.02)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return self.writes()
+
+    def writes(self) -> int:
+        """Return how many calls have changed something in AWS."""
+        reads = ("Describe", "Get", "List", "AssumeRole")
+        return sum(1 for call in self.control.calls() if not call["action"].startswith(reads))
+
+    def files_with(self, text: str) -> list[str]:
+        """Return all files below the studio's folder that hold a text."""
+        found = []
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and text.encode() in path.read_bytes():
+                found.append(str(path.relative_to(self.folder)))
+        return found
