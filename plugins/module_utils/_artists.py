@@ -14,6 +14,7 @@ hand over at all is no longer in the inventory, and what was published for it go
 
 from __future__ import annotations
 
+import json
 import typing as t
 from urllib.parse import urlsplit, urlunsplit
 
@@ -40,7 +41,7 @@ class ArtistsError(ValueError):
 
 def artists_config(
     targets: t.Sequence[t.Mapping[str, t.Any]],
-    published: t.Mapping[str, t.Any] | None = None,
+    published: t.Any = None,
     *,
     generated_at: str,
     catalog: t.Mapping[str, Node] | None = None,
@@ -55,6 +56,7 @@ def artists_config(
 
     Raises ArtistsError.
     """
+    published = _document(published)
     before = _endpoints_of(published)
     found: dict[str, dict[str, list[dict[str, t.Any]]]] = {}
     for target in sorted(_checked_targets(targets), key=lambda item: str(item["target"])):
@@ -73,7 +75,7 @@ def artists_config(
 
 def provider_endpoints(
     targets: t.Sequence[t.Mapping[str, t.Any]],
-    published: t.Mapping[str, t.Any] | None = None,
+    published: t.Any = None,
 ) -> dict[str, dict[str, t.Any]]:
     """Return the short form: one endpoint per provider, as the public tools export it.
 
@@ -82,7 +84,7 @@ def provider_endpoints(
     load balancer, without the NIM's path. C(deployed_at) is the latest of the NIMs behind it.
     C(published) is what this function returned before. Raises ArtistsError.
     """
-    before = published or {}
+    before = _document(published)
     if not isinstance(before, t.Mapping):
         raise ArtistsError("published: must be a mapping of providers")
     found: dict[str, dict[str, t.Any]] = {}
@@ -92,6 +94,16 @@ def provider_endpoints(
         if entry is not None:
             found.setdefault(key, entry)
     return {key: found[key] for key in PROVIDER_KEYS.values() if key in found}
+
+
+def _document(published: t.Any) -> t.Any:
+    """Return what was published, given as a mapping or as the text of the file. Nothing gives an empty mapping."""
+    if not isinstance(published, (str, bytes)):
+        return published or {}
+    try:
+        return json.loads(published) if published.strip() else {}
+    except ValueError as error:
+        raise ArtistsError(f"published: is not JSON ({error}); repair the published file, or remove it") from error
 
 
 def _checked_targets(targets: t.Any) -> list[t.Mapping[str, t.Any]]:

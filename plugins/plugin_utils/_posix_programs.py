@@ -6,7 +6,7 @@
 
 """The two shell programs that look at, and change, the config and the key file of a POSIX workstation.
 
-The workstation needs a POSIX shell and the POSIX tools C(cat chmod cksum cp dd find id ln ls mkdir mv od rm sync wc),
+The workstation needs a POSIX shell and the POSIX tools C(cat chmod cksum cp dd find id ln ls mkdir mv od rm sync),
 and no Python. All that differs between workstations goes through standard input: the program, its parameters, the
 content. So nothing has to be quoted, nothing secret stands on a command line, any login shell will do (tcsh and fish,
 too), and because there is standard input the ssh plugin asks for no terminal that would turn line ends into CR LF.
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 LARGEST_CONFIG = 4 * 1024 * 1024
 MARKER = "budgetguard-1"
 
-# In both programs: "look" says a path's mode and owner, "sum_of" tells two contents apart.
+# In both programs: "look" says a path's mode and owner, "sum_of" sets what tells two contents apart.
+# Starting a process is what costs on a busy workstation, so facts come from one "ls" each and from the shell itself.
 COMMON_PROGRAM = r"""
 LC_ALL=C
 export LC_ALL
@@ -38,18 +39,18 @@ say() {
     printf '%s\n' "$*"
 }
 look() {
-    label=$1
-    set -- $(ls -ldn "$2" 2>/dev/null)
-    if [ $# -gt 3 ]; then
+    if [ -e "$2" ] || [ -h "$2" ]; then
+        label=$1
+        set -- $(ls -ldn "$2")
+        bytes=$5
         say "$label $1 $3"
     fi
 }
 sum_of() {
-    size=$(($(wc -c < "$1")))
-    if [ "$size" -gt @LARGEST@ ]; then
-        say "large $size"
+    if [ "$2" -gt @LARGEST@ ]; then
+        sum="large $2"
     else
-        cksum < "$1"
+        sum=$(cksum < "$1")
     fi
 }
 case $(command -v printf) in
@@ -67,7 +68,7 @@ READ_PROGRAM = (
 expand() {
     expanded=$1
     case $1 in
-        '~'|'~/'*) who=$(id -un); home=$HOME ;;
+        '~'|'~/'*) who=$user; home=$HOME ;;
         '~'*) who=${1#?}; who=${who%%/*}; home="~$who" ;;
         *) return ;;
     esac
@@ -111,12 +112,16 @@ while [ "$count" -gt 0 ]; do
     set -- "$@" "$line"
     count=$((count - 1))
 done
+ids=$(id)
+me=${ids#uid=}
+me=${me%%[!0-9]*}
+user=${ids#*'('}
+user=${user%%')'*}
+say "user_id $me"
+say "user_name $user"
 expand "$base"
 base=$expanded
 say "base $base"
-me=$(id -u)
-say "user_id $me"
-say "user_name $(id -un)"
 if [ -n "$key" ]; then
     expand "$key"
     key=$expanded
@@ -126,7 +131,9 @@ if [ -n "$key" ]; then
     look key_folder "$folder"
     look key_file "$key"
     nearest "$folder"
-    say "key_near $(cd -P "$near" && pwd -P)"
+    if cd -P "$near"; then
+        say "key_near $PWD"
+    fi
     if [ -w "$near" ] && [ -x "$near" ]; then
         say key_near_writable
     fi
@@ -140,10 +147,18 @@ if [ -n "$key" ]; then
     fi
 fi
 owner=
+third() {
+    third=$3
+}
 if [ -d "$base" ]; then
-    owner=$(ls -ldnL "$base" | { read -r mode links uid rest; say "$uid"; })
+    third $(ls -ldnL "$base")
+    owner=$third
     say "base_owner_id $owner"
-    say "base_owner_name $(ls -ldL "$base" | { read -r mode links owner rest; say "$owner"; })"
+    if [ "$owner" != "$me" ]; then
+        third $(ls -ldL "$base")
+        user=$third
+    fi
+    say "base_owner_name $user"
 else
     nearest "$base"
     if [ ! -x "$near" ]; then
@@ -151,7 +166,7 @@ else
     fi
 fi
 if [ "$owner" = "$me" ] && cd -P "$base"; then
-    say "base_real $(pwd -P)"
+    say "base_real $PWD"
     if [ -f main.py ]; then
         say "has main.py"
     fi
@@ -165,7 +180,7 @@ if [ "$owner" = "$me" ] && cd -P "$base"; then
     if [ ! -h @FOLDER@ ] && [ -d @FOLDER@ ] && cd ./@FOLDER@; then
         look file "$name"
         if [ ! -h "$name" ] && [ -f "$name" ] && [ -r "$name" ]; then
-            sum=$(sum_of "$name")
+            sum_of "$name" "$bytes"
             say "sum $sum"
             case $sum in
                 large*) ;;
@@ -197,10 +212,21 @@ flush() {
 stand_in_own_folder() {
     cd -P "$1" || die "$2 missing"
     set -- "$2" $(ls -ldn .)
-    [ "$4" = "$(id -u)" ] || die "$1 owner"
+    [ "$4" = "$me" ] || die "$1 owner"
 }
 sweep() {
-    find . ! -name . -prune -name ".$1.*.new" -type f -mtime +0 -exec rm -f {} +
+    set +f
+    for leftover in ."$1".*.new; do
+        if [ -e "$leftover" ]; then
+            find . ! -name . -prune -name ".$1.*.new" -type f -mtime +0 -exec rm -f {} +
+            break
+        fi
+    done
+    set -f
+}
+measure() {
+    permissions=$1
+    bytes=$5
 }
 save() {
     target=./$1
@@ -213,17 +239,20 @@ save() {
         set -C
         "$3" > "$temporary"
     ) || die "$4 write"
-    if [ "$3" = config_content ] && [ "$(($(wc -c < "$temporary")))" -ne "$size" ]; then
+    measure $(ls -ldn "$temporary")
+    if [ "$3" = config_content ] && [ "$bytes" != "$size" ]; then
         die "$4 torn"
     fi
-    chmod "$2" "$temporary" || die "$4 mode"
+    case $permissions in
+        "$2"*) ;;
+        *) chmod "$5" "$temporary" || die "$4 mode" ;;
+    esac
     flush "$temporary"
     if [ -h "$target" ] || [ -d "$target" ]; then
         die "$4 type"
     fi
     mv -f "$temporary" "$target" || die "$4 rename"
     made=
-    flush .
     sweep "$1"
 }
 config_content() {
@@ -249,17 +278,18 @@ enter_config_folder() {
     fi
     [ -d @FOLDER@ ] || mkdir @FOLDER@ || die "folder create"
     stand_in_own_folder ./@FOLDER@ folder
-    [ "$(pwd -P)" = "${base%/}/@FOLDER@" ] || die "folder type"
+    [ "$PWD" = "${base%/}/@FOLDER@" ] || die "folder type"
 }
 check_not_raced() {
-    now=missing
+    sum=missing
     if [ -h "$name" ]; then
         die "config type"
     fi
     if [ -e "$name" ]; then
-        now=$(sum_of "$name")
+        measure $(ls -ldn "$name")
+        sum_of "$name" "$bytes"
     fi
-    if [ "$now" != "$sum" ]; then
+    if [ "$sum" != "$expected" ]; then
         say raced
         exit 0
     fi
@@ -293,12 +323,12 @@ do_step() {
             ;;
         key_keep)
             enter_key_folder
-            save "$keyname" 0400 key_with_others key
+            save "$keyname" -r-------- key_with_others key 0400
             ;;
         config)
             enter_config_folder
             check_not_raced
-            save "$name" 0600 config_content config
+            save "$name" -rw------- config_content config 0600
             ;;
         config_mode)
             enter_config_folder
@@ -307,7 +337,7 @@ do_step() {
             ;;
         key_final)
             enter_key_folder
-            save "$keyname" 0400 key_alone key
+            save "$keyname" -r-------- key_alone key 0400
             ;;
         config_remove)
             enter_config_folder
@@ -325,9 +355,10 @@ do_step() {
     say "did $1"
 }
 say @MARKER@
-for variable in base token steps sum aside size key line; do
+for variable in base token steps expected aside size key line; do
     IFS= read -r "$variable" || die "input torn"
 done
+me=$(id -u)
 for step in $steps; do
     do_step "$step"
 done

@@ -496,6 +496,8 @@ class Aws(Provider):
                 include=["TAGS"],
             )
             for item in answer["capacityProviders"]:
+                if item["status"] != "ACTIVE":
+                    continue
                 tags = objects.read_tags(item.get("tags"))
                 group = item["autoScalingGroupProvider"]
                 spec = {**group, "auto_scaling_group_arn": group["autoScalingGroupArn"]}
@@ -1196,6 +1198,7 @@ class Aws(Provider):
         )
 
     def _delete_capacity_provider(self, step: Step) -> None:
+        """Delete the provider and wait until it is gone: ECS accepts the call at once and says later if it failed."""
         self.session.call_until(
             CLUSTER_BUSY_SECONDS,
             "ecs",
@@ -1206,6 +1209,22 @@ class Aws(Provider):
             conflicts=["is in use"],
             capacityProvider=step.name,
         )
+        reasons.wait_until(
+            lambda: self._is_deleted(step.name), CLUSTER_BUSY_SECONDS, f"the capacity provider {step.name} to go"
+        )
+
+    def _is_deleted(self, capacity_provider: str) -> bool:
+        found = self.session.call(
+            "ecs",
+            "describe_capacity_providers",
+            f"read the capacity provider {capacity_provider}",
+            capacityProviders=[capacity_provider],
+        )["capacityProviders"]
+        alive = [item for item in found if item["status"] == "ACTIVE"]
+        if alive and alive[0].get("updateStatus") == "DELETE_FAILED":
+            why = alive[0].get("updateStatusReason", "no reason given")
+            raise ConflictError(f"cannot delete the capacity provider {capacity_provider}: {why}")
+        return not alive
 
     def _create_task_definition(self, step: Step) -> None:
         item = _wanted(step)
