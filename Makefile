@@ -70,7 +70,7 @@ build: galaxy ## Build the archive for Galaxy into dist
 
 docs: setup ## Write the documentation of plugins and roles into dist/docs
 	@rm -rf dist/docs && mkdir -p dist/docs
-	@ANSIBLE_COLLECTIONS_PATH=.cache/collections $(VENV)/bin/antsibull-docs collection --use-current --fail-on-error \
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=.cache/collections antsibull-docs collection --use-current --fail-on-error \
 		--output-format simplified-rst --squash-hierarchy --dest-dir dist/docs budgetguard.techops
 
 format: setup ## Put the Python files into their canonical form

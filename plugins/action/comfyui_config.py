@@ -61,14 +61,15 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     **SHARED_ARGUMENTS,
     "endpoints": {"type": "dict"},
     "credentials": {"type": "dict", "no_log": True, "default": {}},
-    "workstation_id": {"type": "str"},
     "unread_targets": {"type": "list", "elements": "str", "default": []},
     "backup": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
-REQUIRED_IF = [("state", "present", ("endpoints", "key"))]
+REQUIRED_IF = [("state", "present", ("endpoints",)), ("state", "present", ("key", "studio_key"), True)]
 
+# Removing needs no key.
+NO_KEYS: dict[str, t.Any] = {"key": None, "studio_key": None, "previous_keys": [], "previous_studio_key": None}
 # How often to look again when someone else wrote the config between our look and our write.
 ATTEMPTS = 3
 
@@ -114,8 +115,9 @@ class ActionModule(ActionBase):
             raise EnvelopeError(library)
         check_options(options)
         present = options["state"] == "present"
-        keys = keys_from(options if present else {**options, "key": None, "previous_keys": []})
-        wanted = _wanted(options, keys, str(task_vars.get("inventory_hostname", ""))) if present else None
+        workstation_id = options["workstation_id"] or str(task_vars.get("inventory_hostname", ""))
+        keys = keys_from(options if present else {**options, **NO_KEYS}, workstation_id)
+        wanted = _wanted(options, keys, workstation_id) if present else None
         workstation = open_workstation(self, keys, options)
         for _attempt in range(ATTEMPTS):
             facts = workstation.read(options["comfyui_path"], options["key_path"], keys.known_lines)
@@ -161,9 +163,8 @@ class ActionModule(ActionBase):
         return told
 
 
-def _wanted(options: dict[str, t.Any], keys: Keys, inventory_hostname: str) -> Wanted:
+def _wanted(options: dict[str, t.Any], keys: Keys, workstation_id: str) -> Wanted:
     """Return what the config should say, checked."""
-    workstation_id = options["workstation_id"] or inventory_hostname
     if not workstation_id or not workstation_id.isprintable():
         raise ConfigError("workstation_id must be a text of printable characters that is not empty.")
     return Wanted(

@@ -62,17 +62,17 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(ARGUMENT_SPEC)
         try:
-            result.update(self._look(options))
+            result.update(self._look(options, str((task_vars or {}).get("inventory_hostname", ""))))
         except (EnvelopeError, WorkstationError) as problem:
             result.update(failed=True, msg=str(problem))
         return result
 
-    def _look(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _look(self, options: dict[str, t.Any], inventory_hostname: str) -> dict[str, t.Any]:
         library = missing_library()
         if library is not None:
             raise EnvelopeError(library)
         check_options(options)
-        keys = keys_from(options)
+        keys = keys_from(options, options["workstation_id"] or inventory_hostname)
         workstation = open_workstation(self, keys, options)
         facts = workstation.read(options["comfyui_path"], options["key_path"], keys.known_lines)
         return {"changed": False, **_judge(facts, keys)}

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_CONNECTION, ArgumentSpec
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     MissingLibraryError,

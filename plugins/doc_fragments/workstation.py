@@ -24,6 +24,7 @@ options:
     description:
       - The derived key of this workstation, as P(budgetguard.techops.workstation_keys#filter) returns it.
       - This is never the studio key itself.
+      - Without it the key is derived from O(studio_key). M(budgetguard.techops.comfyui_config) needs one of the two.
     type: str
   previous_keys:
     description:
@@ -41,10 +42,20 @@ options:
     type: str
   studio_key:
     description:
-      - The studio key itself. Needed only with both O(key_path) and O(encryption_version=1), because readers of the
-        public format take the studio key and derive from it themselves.
+      - The studio key itself. It stays on the controller, except with O(encryption_version=1) and O(key_path), which
+        need it because readers of the public format take the studio key and derive from it themselves.
       - B(Warning:) whoever gets hold of a key file with the studio key can open the config of every workstation of
         that studio key.
+    type: str
+  previous_studio_key:
+    description:
+      - During a rotation, the studio key that was used until now. The workstation's own key of it counts as one of
+        O(previous_keys).
+    type: str
+  workstation_id:
+    description:
+      - The workstation's id, which goes into the key that is derived here and into the config's C(mode).
+      - The default is the name in the inventory.
     type: str
   mode:
     description:
@@ -63,7 +74,7 @@ options:
   as_owner:
     description:
       - Find out who owns O(comfyui_path), and become that user for the rest. This costs one more round trip.
-      - Needs C(become) with a user that may become the owner, as C(root) may.
+      - Needs C(become) with a user that may become the owner, as C(root) may. Without C(become) it does nothing.
     type: bool
     default: false
 attributes:

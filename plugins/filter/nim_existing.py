@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 
 
@@ -34,9 +35,7 @@ def nim_existing(
     ]
 
 
-def _name(
-    node: str, catalog: t.Mapping[str, _catalog.Node], deployments: t.Sequence[t.Mapping[str, t.Any]]
-) -> str:
+def _name(node: str, catalog: t.Mapping[str, _catalog.Node], deployments: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Return a node's full name; one that the catalogue no longer knows may still run under its own."""
     if node in {item["node"] for item in deployments}:
         return node

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.yaml import yaml_dump
+
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import (
     DeploymentsError,
@@ -90,10 +91,10 @@ def make_plan(provider: Provider, goal: Goal, seen: Snapshot) -> list[Step]:
     resources = provider.resources(goal.wanted, seen) if goal.wanted else []
     stops = [provider.stop_resource(status) for status in expand(goal.selections, seen.statuses, "stopped")]
     resources += [item for item in stops if item.key in seen.resources]
-    return plan(provider.kinds, resources, seen.resources, _unwanted(provider, goal, seen))
+    return plan(provider.kinds, resources, seen.resources, _unwanted(goal, seen))
 
 
-def _unwanted(provider: Provider, goal: Goal, seen: Snapshot) -> list[Key]:
+def _unwanted(goal: Goal, seen: Snapshot) -> list[Key]:
     """Return the objects of NIMs that must go and, where asked and nobody else needs them, the shared ones."""
     gone = {status.name for status in expand(goal.selections, seen.statuses, "absent")}
     keys = [item.key for item in seen.resources.values() if item.deployment in gone]
@@ -181,7 +182,10 @@ def _apply_chain(provider: Provider, steps: t.Sequence[Step]) -> tuple[list[Step
 
 
 def converge(provider: Provider, goal: Goal, sleep: t.Callable[[float], None] = time.sleep) -> Outcome:
-    """Bring the target to the goal and say what happened. Raises ProviderError or PlanError only if nothing was done."""
+    """Bring the target to the goal and say what happened.
+
+    Raises ProviderError or PlanError only as long as nothing was changed.
+    """
     outcome = Outcome()
     names = [item.name for item in goal.wanted]
     seen = provider.observe(names)
@@ -344,9 +348,7 @@ def build_result(goal: Goal, outcome: Outcome) -> dict[str, t.Any]:
     deployments = []
     for name, status in sorted(outcome.statuses.items()):
         own = [step.describe() for step in steps if step.deployment == name]
-        deployments.append(
-            {**status.as_dict(), "changed": bool(own), "steps": own, "error": outcome.errors.get(name)}
-        )
+        deployments.append({**status.as_dict(), "changed": bool(own), "steps": own, "error": outcome.errors.get(name)})
     return {
         "changed": bool(steps),
         "steps": [step.describe() for step in steps],

@@ -190,9 +190,7 @@ def _resolve_selection(option: t.Mapping[str, t.Any], catalog: t.Mapping[str, _c
     return Selection(node, asked.lower() if asked else None, option["state"])
 
 
-def _resolve_wanted(
-    option: t.Mapping[str, t.Any], provider: str, catalog: t.Mapping[str, _catalog.Node]
-) -> Wanted:
+def _resolve_wanted(option: t.Mapping[str, t.Any], provider: str, catalog: t.Mapping[str, _catalog.Node]) -> Wanted:
     node = _catalog.find(catalog, option["node"])
     if node.image is None:
         raise ValueError(f"there is no container image of {node.name}. {node.notes}".strip())
@@ -237,9 +235,7 @@ def _warnings(node: _catalog.Node, fit: _fit.Fit) -> tuple[str, ...]:
     return tuple(text if text.startswith(node.name) else f"{node.name}: {text}" for text in found)
 
 
-def _serves(
-    node: _catalog.Node, variants: t.Sequence[str], catalog: t.Mapping[str, _catalog.Node]
-) -> dict[str, str]:
+def _serves(node: _catalog.Node, variants: t.Sequence[str], catalog: t.Mapping[str, _catalog.Node]) -> dict[str, str]:
     """Name the nodes that this deployment answers for: itself, or every node of the image whose variant it loads."""
     if not variants:
         return {node.name: node.variant or ""}
@@ -251,7 +247,8 @@ def _serves(
 
 
 def _name_twice(names: t.Sequence[str]) -> list[str]:
-    return [f"{name} is asked for more than once; name each node and tier once" for name in sorted(set(names)) if names.count(name) > 1]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [f"{name} is asked for more than once; name each node and tier once" for name in twice]
 
 
 def _contradictions(wanted: t.Sequence[Wanted], selections: t.Sequence[Selection]) -> list[str]:

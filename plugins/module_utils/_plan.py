@@ -148,8 +148,8 @@ def plan(
         immutable = by_name[item.kind].immutable
         fixed = [change for change in changes if change.path in immutable and change.after is not UNKNOWN]
         problems += [
-            f"{change.path} of {item.kind} {item.name} is {change.before!r} and cannot become {change.after!r} in place; "
-            "tear down what uses it and deploy again"
+            f"{change.path} of {item.kind} {item.name} is {change.before!r} and cannot become {change.after!r} in "
+            "place; tear down what uses it and deploy again"
             for change in fixed
         ]
         if changes:

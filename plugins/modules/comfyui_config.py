@@ -49,11 +49,6 @@ options:
       - Other providers and fields are sealed just the same, but do not count in RV(credentials_status).
     type: dict
     default: {}
-  workstation_id:
-    description:
-      - The workstation's id in the config's C(mode), with O(mode=workstation).
-      - The default is the name in the inventory.
-    type: str
   backup:
     description:
       - Keep a copy of a config that is replaced or removed, beside it.
@@ -85,8 +80,9 @@ attributes:
 notes:
   - With a connection that passes no standard input, as paramiko is, the sealed config
     goes through a temporary file, and O(key_path) is refused.
-  - The studio key is a secret of the whole studio. Give this action only derived keys, and derive them once for all
-    workstations with P(budgetguard.techops.workstation_keys#filter).
+  - Deriving a key of O(encryption_version=2) from O(studio_key) costs microseconds. Deriving one of
+    O(encryption_version=1) costs tens of milliseconds, so derive it once for all workstations with
+    P(budgetguard.techops.workstation_keys#filter) and give it as O(key).
 seealso:
   - module: budgetguard.techops.comfyui_config_info
   - plugin: budgetguard.techops.workstation_keys

@@ -229,6 +229,7 @@ failed_deployments:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_CONNECTION, DEPLOYMENTS
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import run
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws

@@ -60,6 +60,7 @@ deployments:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_CONNECTION
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import run_info
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws

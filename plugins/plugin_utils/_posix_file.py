@@ -54,11 +54,13 @@ class PosixWorkstation:
         Become plugins take another user for each command, so this needs no second task. Nothing is read but the
         owner's name, as long as this is not the owner yet.
 
-        :raises WorkstationError: the task has no become, or the path depends on the user.
+        Without become nothing can be done here; if the user is not the owner, that is refused later.
+
+        :raises WorkstationError: the path depends on the user.
         """
         become = self._action._connection.become
         if become is None:
-            raise WorkstationError("as_owner needs become: true, to become the owner of ComfyUI's base folder.")
+            return
         if comfyui_path == "~" or comfyui_path.startswith("~/"):
             raise WorkstationError("as_owner looks for the owner, so comfyui_path must say whose ~ it means: ~user/.")
         facts = self.read(comfyui_path, None, ())

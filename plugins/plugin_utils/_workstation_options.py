@@ -17,6 +17,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._envelope impo
     EnvelopeError,
     key_line,
     require_key,
+    studio_wide_key,
+    workstation_key,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import STUDIO_WIDE_MODE
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError, check_path
@@ -29,6 +31,8 @@ SHARED_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "previous_keys": {"type": "list", "elements": "str", "no_log": True, "default": []},
     "key_path": {"type": "str", "no_log": False},
     "studio_key": {"type": "str", "no_log": True},
+    "previous_studio_key": {"type": "str", "no_log": True},
+    "workstation_id": {"type": "str"},
     "mode": {"type": "str", "choices": ["workstation", STUDIO_WIDE_MODE], "default": "workstation"},
     "encryption_version": {"type": "int", "choices": [STUDIO_WIDE, PER_WORKSTATION]},
     "as_owner": {"type": "bool", "default": False},
@@ -65,14 +69,17 @@ def version_for(options: dict[str, t.Any]) -> int:
     return asked or PER_WORKSTATION
 
 
-def keys_from(options: dict[str, t.Any]) -> Keys:
-    """Check the key options of a task.
+def keys_from(options: dict[str, t.Any], workstation_id: str) -> Keys:
+    """Check the key options of a task, and derive the keys that were not derived before.
 
     :raises EnvelopeError: something that is not a derived key, or a weak studio key.
     """
     version = version_for(options)
-    key = options["key"]
+    key = options["key"] or _derive(options["studio_key"], version, workstation_id)
     previous = tuple(options["previous_keys"] or ())
+    for studio_key in (options["studio_key"], options["previous_studio_key"]):
+        if studio_key:
+            previous = (*previous, workstation_key(studio_key, workstation_id))
     for one in ([key] if key else []) + list(previous):
         require_key(one)
     line = None
@@ -81,6 +88,13 @@ def keys_from(options: dict[str, t.Any]) -> Keys:
         line = key_line(version, key, options["studio_key"])
         known_lines = (line, *(key_line(PER_WORKSTATION, one) for one in previous))
     return Keys(version, key, previous, line, known_lines)
+
+
+def _derive(studio_key: str | None, version: int, workstation_id: str) -> str | None:
+    """Derive a workstation's key, or return None without a studio key."""
+    if not studio_key:
+        return None
+    return workstation_key(studio_key, workstation_id) if version == PER_WORKSTATION else studio_wide_key(studio_key)
 
 
 def check_options(options: dict[str, t.Any]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import typing as t
 
 import boto3
+
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import Goal, Outcome, converge
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status, resolve_all
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
-
 from tests.sandbox import Sandbox
 
 REGION = "us-east-1"
@@ -88,7 +88,8 @@ class Account:
     def client(self, service: str, region: str = REGION) -> t.Any:
         """Return a boto3 client, to do by hand what others might do."""
         env = self.sandbox.env
-        return boto3.client(
+        make_client: t.Any = boto3.client
+        return make_client(
             service,
             region_name=region,
             endpoint_url=env["AWS_ENDPOINT_URL"],

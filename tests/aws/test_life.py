@@ -8,11 +8,11 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import Outcome
 from ansible_collections.budgetguard.techops.plugins.module_utils._exposure import ExposureError
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import PlanError
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
-
 from tests.aws.account import HF_TOKEN, NGC_KEY, REGION, Account, described
 
 FLUX, LLAMA, SD = "FLUX Dev@l40s", "Llama 3.1@l4", "SD 3.5 Large@l40s"
@@ -251,9 +251,7 @@ def test_secrets_go_into_the_secret_and_nowhere_else(account: Account) -> None:
         pytest.param({"cluster": "Studio_A"}, ValueError, "lower-case letters", id="cluster-name"),
         pytest.param({"ngc_api_key": None}, ProviderError, "ngc_api_key is not set", id="no-key"),
         pytest.param({"hf_token": None}, ProviderError, "hf_token is not set; FLUX Dev", id="no-token"),
-        pytest.param(
-            {"subnet_ids": ["FIRST"]}, ProviderError, "at least two availability zones", id="one-zone"
-        ),
+        pytest.param({"subnet_ids": ["FIRST"]}, ProviderError, "at least two availability zones", id="one-zone"),
         pytest.param({"region": "eu-west-1"}, ProviderError, "g6e.2xlarge is not offered", id="not-offered"),
     ],
 )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import Outcome
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_session import AwsSession
-
 from tests.aws.account import Account, described
 
 FLUX, LLAMA, SD = "FLUX Dev@l40s", "Llama 3.1@l4", "SD 3.5 Large@l40s"
@@ -38,10 +39,11 @@ def test_the_reason_is_said_in_one_sentence(account: Account, outcome: str, stat
 
 def _look_until(account: Account, name: str, enough: t.Callable[[t.Any], bool]) -> t.Any:
     """Read the state until a failing task has been tried often enough to be called failed."""
+    status = account.info()[name]
     for _attempt in range(100):
-        status = account.info()[name]
         if enough(status) and (status.state == "failed" or "exited" not in str(status.reason)):
             break
+        status = account.info()[name]
     return status
 
 
@@ -132,23 +134,8 @@ def test_what_aws_needs_a_moment_for_is_waited_for(account: Account, action: str
 
 
 def _together(*runs: t.Callable[[], Outcome]) -> list[Outcome]:
-    outcomes: list[Outcome | BaseException] = []
-
-    def note(run: t.Callable[[], Outcome]) -> None:
-        try:
-            outcomes.append(run())
-        except BaseException as exc:
-            outcomes.append(exc)
-
-    threads = [threading.Thread(target=note, args=(run,)) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return t.cast("list[Outcome]", outcomes)
+    with ThreadPoolExecutor(max_workers=len(runs)) as pool:
+        return [future.result() for future in [pool.submit(run) for run in runs]]
 
 
 def _names_once(account: Account) -> None:
@@ -200,12 +187,8 @@ def test_a_run_that_dies_is_finished_by_the_next(
     assert (outcome.errors, outcome.target_error) == ({}, None)
     _names_once(account)
     resources = account.resources()
-    assert {kind: len(names) for kind, names in resources.items() if kind.startswith(("serv", "rules", "auto", "task_def"))} == {
-        "autoscaling_groups": 2,
-        "rules": 2,
-        "services": 2,
-        "task_definitions": 2,
-    }
+    for kind in ("autoscaling_groups", "rules", "services", "task_definitions"):
+        assert len(resources[kind]) == 2, (kind, resources[kind])
     assert described(account.run(FLUX, LLAMA)) == []
 
 
@@ -249,6 +232,6 @@ def test_wrong_credentials_are_one_clear_error(account: Account) -> None:
         message="The security token included in the request is invalid.",
         times=None,
     )
-    with pytest.raises(Exception, match="cannot read the cluster budgetguard: .*security token"):
+    with pytest.raises(Exception, match=r"cannot read the cluster budgetguard: .*security token"):
         account.run(FLUX)
     assert account.writes() == []

@@ -13,7 +13,6 @@ import sys
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _fit
-
 from tests.aws.account import Account
 from tests.sandbox import Sandbox
 
@@ -48,7 +47,8 @@ def no_change(account: Account, count: int, running: int) -> int:
     """Return all calls of a run that finds everything as it should be, with some NIMs running."""
     account.control.reset()
     entries = nims(count)
-    account.run(*[{**entry, "state": "started" if place < running else "present"} for place, entry in enumerate(entries)])
+    states = ["started"] * running + ["present"] * (count - running)
+    account.run(*[{**entry, "state": state} for entry, state in zip(entries, states, strict=True)])
     account.control.clear_calls()
     outcome = account.run(*entries)
     if outcome.done:
@@ -60,12 +60,13 @@ def main() -> int:
     """Print the table."""
     with Sandbox() as sandbox:
         account = Account(sandbox)
-        print("| NIMs | first deploy | bar 36 + 8N | nothing to do, none running | bar | nothing to do, 3 running | bar |")
+        print("| NIMs | first deploy | bar | nothing to do | bar | nothing to do, 3 running | bar |")
         print("|---|---|---|---|---|---|---|")
         for count in (3, 10, 25):
-            deploy, idle, busy = first_deploy(account, count), no_change(account, count, 0), no_change(account, count, 3)
+            deploy, deploy_bar = first_deploy(account, count), 36 + 8 * count
+            idle, busy = no_change(account, count, 0), no_change(account, count, 3)
             bar = 16 + (count - 1) // 10
-            print(f"| {count} | {deploy} | {36 + 8 * count} | {idle} | {bar} | {busy} | {bar + 3} |")
+            print(f"| {count} | {deploy} | {deploy_bar} | {idle} | {bar} | {busy} | {bar + 3} |")
     return 0
 
 

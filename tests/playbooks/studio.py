@@ -55,7 +55,7 @@ class Run:
 
     @property
     def messages(self) -> str:
-        """All that was printed on one line, without the marks of the YAML format, so that long messages can be found."""
+        """All that was printed, on one line, so that messages are found however they were wrapped."""
         return " ".join(self.printed.split())
 
     def ok(self) -> Run:
@@ -199,8 +199,5 @@ class Studio:
 
     def files_with(self, text: str) -> list[str]:
         """Return all files below the studio's folder that hold a text."""
-        found = []
-        for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and text.encode() in path.read_bytes():
-                found.append(str(path.relative_to(self.folder)))
-        return found
+        files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        return [str(path.relative_to(self.folder)) for path in files if text.encode() in path.read_bytes()]

@@ -20,9 +20,10 @@ def test_no_secret_leaves(studio: Studio, core: str, request: pytest.FixtureRequ
         secret_key="{{ lookup('ansible.builtin.env', 'AWS_SECRET_ACCESS_KEY') }}",
     )
     studio.targets["aws-broken"] = studio.target("us-west-2", endpoint_url="http://127.0.0.1:9")
-    printed = []
-    for arguments in (["--check", "--diff"], ["--diff"], []):
-        printed.append(studio.play("site", "-vvvv", *arguments, bin_folder=bin_folder).printed)
+    printed = [
+        studio.play("site", "-vvvv", *arguments, bin_folder=bin_folder).printed
+        for arguments in (["--check", "--diff"], ["--diff"], [])
+    ]
     studio.control.fault("PutSecretValue", "AccessDeniedException", message="not allowed", times=None)
     changed = {**studio.environment(), "STUDIO_NGC_API_KEY": f"nvapi-{CANARY}second"}
     printed.append(studio.play("site", "-vvvv", "--diff", bin_folder=bin_folder, environment=changed).printed)

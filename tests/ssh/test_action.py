@@ -29,10 +29,12 @@ from tests.unit.workstation.examples import (
     STUDIO_KEY,
     endpoints,
 )
+from tests.unit.workstation.public_reader import open_config
 from tests.unit.workstation.shells import CONFIG as CONFIG_PATH
 from tests.unit.workstation.shells import mode
 
 LOCAL = {"ansible_connection": "local"}
+OPTIONS_TO_DERIVE: dict[str, t.Any] = {"key": None, "previous_keys": None}
 
 
 @pytest.fixture
@@ -138,6 +140,23 @@ def test_vaulted_secrets_with_newest_core(
     check_vaulted(dataclasses.replace(stage, playbook=newest_core / "ansible-playbook"), host, base, key_file)
 
 
+def test_key_is_derived_from_the_studio_key(stage: Stage, host: dict[str, t.Any], base: Path, key_file: Path) -> None:
+    """The key that is made here is the one that the filter makes, in both versions and from the previous key."""
+    derived = {**OPTIONS_TO_DERIVE, "studio_key": "{{ studio_key }}"}
+    host = {**host, "studio_key": OTHER_STUDIO_KEY}
+    stage.play({"ws-1": host}, [config_task(**derived)]).require_success()
+    assert key_file.read_text() == f"v2 {PREVIOUS_KEY}\n"
+    host = {**host, "studio_key": STUDIO_KEY, "previous_studio_key": OTHER_STUDIO_KEY}
+    derived["previous_studio_key"] = "{{ previous_studio_key }}"
+    rotated = stage.play({"ws-1": host}, [config_task(**derived)]).require_success()
+    assert rotated.of("ws-1")["config_status"] == "rotated"
+    assert key_file.read_text() == f"v2 {KEY}\n"
+    shared = stage.play({"ws-1": host}, [config_task(**derived, encryption_version=1)]).require_success()
+    assert (shared.of("ws-1")["config_status"], shared.of("ws-1")["kept_aside"]) == ("rotated", None)
+    assert open_config((base / CONFIG_PATH).read_bytes(), STUDIO_KEY) == CREDENTIALS
+    assert key_file.read_text() == f"v1 {STUDIO_KEY}\n"
+
+
 def test_rotation_and_its_check(stage: Stage, host: dict[str, t.Any], base: Path, key_file: Path) -> None:
     stage.play({"ws-1": host}, [config_task()]).require_success()
     rotated = {**host, "key": PREVIOUS_KEY, "previous_keys": [KEY]}
@@ -216,8 +235,8 @@ BAD_OPTIONS: dict[str, tuple[dict[str, t.Any], str]] = {
     "weak studio key": ({"encryption_version": 1, "studio_key": "weak"}, "shorter than 32"),
     "key in ComfyUI": ({"key_path": "{{ comfyui_path }}/studio.key"}, "is inside ComfyUI"),
     "key in a folder of all": ({"key_path": "/tmp/studio.key"}, "Others may write|belongs to"),
-    "as_owner without become": ({"as_owner": True}, "needs become: true"),
-    "no key": ({"key": None}, "key"),
+    "no key": ({"key": None}, "key, studio_key"),
+    "weak key to derive from": ({"key": None, "studio_key": "weak"}, "shorter than 32"),
 }
 
 

@@ -96,7 +96,15 @@ def sandbox_environment() -> dict[str, str]:
         say("Starting the sandbox ...")
         with (DIRECTORY / "sandbox.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.sandbox", "--dir", str(DIRECTORY), "--stop-after-idle", str(IDLE_SECONDS)],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.sandbox",
+                    "--dir",
+                    str(DIRECTORY),
+                    "--stop-after-idle",
+                    str(IDLE_SECONDS),
+                ],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -190,13 +198,16 @@ def play(
 
 def show_workstations() -> None:
     """Show the sealed file of the first workstation, and that the others have theirs."""
-    paths = {name: DIRECTORY / f"workstations/{name}/ComfyUI/budgetguard/budgetguard_backend_config.json"
-             for name in WORKSTATIONS}
+    paths = {
+        name: DIRECTORY / f"workstations/{name}/ComfyUI/budgetguard/budgetguard_backend_config.json"
+        for name in WORKSTATIONS
+    }
     for name, path in paths.items():
         config = json.loads(path.read_text())
         say(
             f"  {name}  {path.relative_to(ROOT)}  mode {path.stat().st_mode & 0o777:04o}, "
-            f"{len(config['nim_endpoints'])} endpoints, {config['mode']}, sealed with key {config['credentials']['key_id']}"
+            f"{len(config['nim_endpoints'])} endpoints, {config['mode']}, "
+            f"sealed with key {config['credentials']['key_id']}"
         )
     config = json.loads(paths[WORKSTATIONS[0]].read_text())
     config["credentials"]["encrypted_data"] = f"{config['credentials']['encrypted_data'][:40]}..."

@@ -20,7 +20,6 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
     CLUSTER_TAG,
     DEPLOYMENT_TAG,
     ENDPOINT_HOST_TAG,
-    HASH_TAG,
     HEALTH_PATH,
     IMAGE_TAG,
     INFER_PATH_TAG,
@@ -41,6 +40,7 @@ CACHE_IN_CONTAINER = "/opt/nim/.cache"
 FIRST_PRIORITY, LAST_PRIORITY = 1000, 49999
 
 AMI_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
+EXECUTION_SERVICE, MACHINE_SERVICE = "ecs-tasks.amazonaws.com", "ec2.amazonaws.com"
 INSTANCE_POLICY = "service-role/AmazonEC2ContainerServiceforEC2Role"
 
 GRACE_PERIOD_SECONDS = 3600
@@ -133,7 +133,7 @@ class Names:
         return f"{self.task_family_prefix(deployment)}{content_hash[:8]}"
 
     def task_family_prefix(self, deployment: str) -> str:
-        """What all task definition families of a NIM start with; artists' policies rely on the first word."""
+        """Return what all task definition families of a NIM start with; artists' policies rely on the first word."""
         owner = self.cluster if self.cluster.startswith("budgetguard") else f"budgetguard-{self.cluster}"
         return f"{owner}-{deployment}-"
 
@@ -243,6 +243,13 @@ def execution_policy(names: Names, partition: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
+def role_policy(names: Names, partition: str, service: str) -> dict[str, str]:
+    """Return what a role may do, as the arguments of the one IAM call that says so."""
+    if service == EXECUTION_SERVICE:
+        return {"PolicyName": "nim-execution", "PolicyDocument": execution_policy(names, partition)}
+    return {"PolicyArn": f"arn:{partition}:iam::aws:policy/{INSTANCE_POLICY}"}
+
+
 def user_data(names: Names) -> str:
     """Return the machines' first-boot script, base64 encoded as EC2 wants it."""
     text = _USER_DATA.format(cluster=names.cluster, cache=CACHE_ON_HOST)
@@ -279,9 +286,7 @@ def launch_template(
     }
 
 
-def task_definition(
-    names: Names, item: Wanted, secret_arn: str, execution_role_arn: str
-) -> dict[str, t.Any]:
+def task_definition(names: Names, item: Wanted, secret_arn: str, execution_role_arn: str) -> dict[str, t.Any]:
     """Return the RegisterTaskDefinition request without family and tags.
 
     One GPU task has its machine to itself, so only a small memory reservation is asked for: a reservation above what
@@ -311,9 +316,7 @@ def task_definition(
                 "memoryReservation": 4096,
                 "repositoryCredentials": {"credentialsParameter": secret_arn},
                 "resourceRequirements": [{"type": "GPU", "value": str(item.gpus)}],
-                "portMappings": [
-                    {"containerPort": CONTAINER_PORT, "hostPort": CONTAINER_PORT, "protocol": "tcp"}
-                ],
+                "portMappings": [{"containerPort": CONTAINER_PORT, "hostPort": CONTAINER_PORT, "protocol": "tcp"}],
                 "linuxParameters": {"sharedMemorySize": item.shm_gib * 1024},
                 "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
                 "secrets": secrets,
@@ -380,9 +383,7 @@ def rule_transforms(deployment: str) -> list[dict[str, t.Any]]:
 def service(names: Names, item: Wanted) -> dict[str, t.Any]:
     """Return the fields of the service that are compared live and can be changed by UpdateService."""
     return {
-        "capacityProviderStrategy": [
-            {"capacityProvider": names.of_nim(item.name), "weight": 1, "base": 0}
-        ],
+        "capacityProviderStrategy": [{"capacityProvider": names.of_nim(item.name), "weight": 1, "base": 0}],
         "deploymentConfiguration": {
             "maximumPercent": 100,
             "minimumHealthyPercent": 0,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HEALTH_PATH
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_session import AwsSession
@@ -95,7 +96,7 @@ def _from_health(health: t.Sequence[t.Mapping[str, t.Any]]) -> str | None:
     for state in health:
         if state["State"] == "unhealthy":
             said = state.get("Description") or state.get("Reason") or "no reason given"
-            return f"the NIM runs but is not ready ({objects.HEALTH_PATH}): {said}"
+            return f"the NIM runs but is not ready ({HEALTH_PATH}): {said}"
         if state["State"] == "initial":
             return "the NIM runs and loads its model"
     return None
@@ -119,9 +120,7 @@ def _tasks(session: AwsSession, service: t.Mapping[str, t.Any], desired: str) ->
     return sorted(answer["tasks"], key=lambda task: task["createdAt"], reverse=True)
 
 
-def _stopped_by_failure(
-    tasks: t.Sequence[dict[str, t.Any]], service: t.Mapping[str, t.Any]
-) -> list[dict[str, t.Any]]:
+def _stopped_by_failure(tasks: t.Sequence[dict[str, t.Any]], service: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     """Leave out tasks of an earlier task definition and those that somebody stopped on purpose."""
     return [
         task

@@ -141,7 +141,7 @@ class AwsSession:
         conflicts: Conflicts = (),
         **request: t.Any,
     ) -> t.Any:
-        """Make one call again and again while AWS answers with one of the ``passing`` errors, for ``timeout`` seconds."""
+        """Make one call again while AWS answers with one of the ``passing`` errors, for ``timeout`` seconds at most."""
         deadline = time.monotonic() + timeout
         delay = 1.0
         while True:

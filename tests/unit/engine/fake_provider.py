@@ -62,6 +62,7 @@ class FakeProvider(Provider):
         self.states: dict[str, list[tuple[str, str | None]]] = {}
         self.polls: list[list[str]] = []
         self.lost: list[str] = []
+        self.naps: list[float] = []
         self.lock = threading.Lock()
 
     def observe(self, names: t.Sequence[str]) -> Snapshot:
@@ -80,7 +81,7 @@ class FakeProvider(Provider):
             before = seen.statuses.get(item.name)
             replicas = item.replicas if item.start else before.replicas if before else 0
             found += [
-                Resource("machine", f"m-{item.name}", {"size": item.machine.name}, item.name),
+                Resource("machine", f"m-{item.name}", {"size": item.machine_name}, item.name),
                 Resource("membership", f"m-{item.name}", {"member": True}, item.name),
                 Resource("service", item.name, {"image": item.image, "replicas": replicas}, item.name),
             ]

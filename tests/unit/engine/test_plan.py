@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 
 import pytest
+
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import (
     UNKNOWN,
     Change,
@@ -47,7 +48,13 @@ SERVICE = Resource("service", "a", {"image": "x:1", "replicas": 0}, "a")
 @pytest.mark.parametrize(
     ("seen", "wanted", "unwanted", "expected"),
     [
-        pytest.param([], [SERVICE, NETWORK, MACHINE], [], ["create network net", "create machine m-a", "create service a"], id="all-new-in-order-of-kinds"),
+        pytest.param(
+            [],
+            [SERVICE, NETWORK, MACHINE],
+            [],
+            ["create network net", "create machine m-a", "create service a"],
+            id="all-new-in-order-of-kinds",
+        ),
         pytest.param([NETWORK, MACHINE, SERVICE], [NETWORK, MACHINE, SERVICE], [], [], id="nothing-to-do"),
         pytest.param([NETWORK], [], [], [], id="what-is-not-named-is-left-alone"),
         pytest.param(

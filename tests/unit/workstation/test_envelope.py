@@ -148,7 +148,7 @@ def test_what_is_no_derived_key_is_refused_without_showing_it(key: str) -> None:
     assert not key or key not in str(refusal.value)
 
 
-BROKEN_PARTS = {
+BROKEN_PARTS: dict[str, object] = {
     "no mapping": None,
     "a list": [],
     "in clear": {"encrypted": False, "data": CREDENTIALS},

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from ansible.errors import AnsibleFilterError
 
@@ -23,7 +25,7 @@ def test_each_workstation_gets_its_own_key() -> None:
 
 
 @pytest.mark.parametrize("options", [{"studio_wide": True}, {"encryption_version": 1}])
-def test_version_1_is_one_key_for_all(options: dict[str, int]) -> None:
+def test_version_1_is_one_key_for_all(options: dict[str, t.Any]) -> None:
     keys = workstation_keys(STUDIO_KEY, ["ws-1", "ws-2"], **options)
     assert keys == dict.fromkeys(["ws-1", "ws-2"], _envelope.studio_wide_key(STUDIO_KEY))
 

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""How an AWS target is to be set up. How it is reached is a matter of the session."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
+
+
+@dataclasses.dataclass(frozen=True)
+class AwsSettings:
+    """How a target is to be set up; connection options are separate."""
+
+    region: str
+    cluster: str = "budgetguard"
+    scheme: str = "internal"
+    allowed_cidrs: tuple[str, ...] = ()
+    allow_public: bool = False
+    allow_plain_http: bool = False
+    certificate_arn: str | None = None
+    endpoint_host: str | None = None
+    vpc_id: str | None = None
+    subnet_ids: tuple[str, ...] = ()
+    ami_id: str | None = None
+    ngc_api_key: str | None = None
+    hf_token: str | None = None
+    log_retention_days: int = 14
+    idle_timeout: int = 900
+
+    @classmethod
+    def from_options(cls, options: t.Mapping[str, t.Any]) -> AwsSettings:
+        """Take the settings out of a module's options; what is not set keeps its default."""
+        fields = {field.name for field in dataclasses.fields(cls)}
+        given: dict[str, t.Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in options.items()
+            if key in fields and value is not None
+        }
+        return cls(**given)
+
+    @property
+    def image_id(self) -> str:
+        """The pinned image, or the reference that EC2 resolves to AWS's newest GPU image at each launch."""
+        return self.ami_id or f"resolve:ssm:{objects.AMI_PARAMETER}"
