@@ -9,7 +9,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
+from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _matrix
 
 
 def nim_existing(
@@ -25,8 +25,11 @@ def nim_existing(
     it is one to keep.
     """
     known = _catalog.load(catalog or {})
-    wanted = [] if nodes in (None, "", "all", []) else [nodes] if isinstance(nodes, str) else list(nodes)
-    named = {_name(node, known, deployments) for node in wanted}
+    try:
+        wanted = _matrix.node_names(nodes)
+    except ValueError as error:
+        raise AnsibleFilterError(f"budgetguard.techops.nim_existing: {error}") from error
+    named = set() if "all" in wanted else {_name(node, known, deployments) for node in wanted}
     kept = {entry["node"] for entry in keep} - named
     return [
         {"node": item["node"], "gpu_tier": item["gpu_tier"], "state": state}

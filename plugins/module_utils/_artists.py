@@ -60,9 +60,8 @@ def artists_config(
     before = _endpoints_of(published)
     found: dict[str, dict[str, list[dict[str, t.Any]]]] = {}
     for target in sorted(_checked_targets(targets), key=lambda item: str(item["target"])):
-        key = PROVIDER_KEYS[target["provider"]]
-        entries = _entries(target, catalog or {}) if target["read"] else _kept(before, key, str(target["target"]))
-        for node, entry in entries:
+        entries = _entries(target, catalog or {}) if target["read"] else _kept(before, str(target["target"]))
+        for node, key, entry in entries:
             found.setdefault(node, {}).setdefault(key, []).append(entry)
     document = {
         "version": VERSION,
@@ -89,10 +88,11 @@ def provider_endpoints(
         raise ArtistsError("published: must be a mapping of providers")
     found: dict[str, dict[str, t.Any]] = {}
     for target in sorted(_checked_targets(targets), key=lambda item: str(item["target"])):
-        key = PROVIDER_KEYS[target["provider"]]
-        entry = _provider_entry(target) if target["read"] else _kept_provider(before, key, str(target["target"]))
-        if entry is not None:
-            found.setdefault(key, entry)
+        if not target["read"]:
+            for key, entry in _kept_provider(before, str(target["target"])):
+                found.setdefault(key, entry)
+        elif _reachable(target):
+            found.setdefault(PROVIDER_KEYS[target["provider"]], _provider_entry(target))
     return {key: found[key] for key in PROVIDER_KEYS.values() if key in found}
 
 
@@ -118,7 +118,7 @@ def _checked_targets(targets: t.Any) -> list[t.Mapping[str, t.Any]]:
         missing = [key for key in ("target", "provider", "read") if key not in target]
         if missing:
             raise ArtistsError(f"{path}: has no {', '.join(missing)}")
-        if target["provider"] not in PROVIDER_KEYS:
+        if target["read"] and target["provider"] not in PROVIDER_KEYS:
             raise ArtistsError(f"{path}.provider: must be one of {', '.join(PROVIDER_KEYS)}")
         if target["target"] in names:
             raise ArtistsError(f"{path}: the target '{target['target']}' is there twice")
@@ -126,8 +126,10 @@ def _checked_targets(targets: t.Any) -> list[t.Mapping[str, t.Any]]:
     return list(targets)
 
 
-def _entries(target: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node]) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
-    """Yield node name and entry for everything with an endpoint on a target that was read."""
+def _entries(
+    target: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node]
+) -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
+    """Yield node name, provider key and entry for everything with an endpoint on a target that was read."""
     for deployment in _reachable(target):
         served = deployment.get("serves") or [deployment["node"]]
         variants = deployment.get("variants") or {}
@@ -146,7 +148,7 @@ def _entries(target: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node]) -> t.
             }
             if len(served) > 1:
                 entry["mode"] = variants.get(node)
-            yield str(node), entry
+            yield str(node), PROVIDER_KEYS[target["provider"]], entry
 
 
 def _api_style(node: str, deployment: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node]) -> str:
@@ -183,13 +185,14 @@ def _endpoints_of(published: t.Any) -> dict[str, dict[str, list[dict[str, t.Any]
 
 
 def _kept(
-    before: t.Mapping[str, t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]], key: str, target: str
-) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+    before: t.Mapping[str, t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]], target: str
+) -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
     """Yield what was published for a target that cannot be read now, marked as stale."""
     for node, providers in before.items():
-        for entry in providers.get(key, ()):
-            if entry.get("target") == target:
-                yield node, {**entry, "stale": True}
+        for key, entries in providers.items():
+            for entry in entries:
+                if entry.get("target") == target:
+                    yield node, key, {**entry, "stale": True}
 
 
 def _ordered(
@@ -231,10 +234,9 @@ def _with_old_time(document: dict[str, t.Any], published: t.Any) -> dict[str, t.
     return document
 
 
-def _provider_entry(target: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
+def _provider_entry(target: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the short form of a target that has at least one endpoint."""
     deployments = _reachable(target)
-    if not deployments:
-        return None
     base = _base_url(str(deployments[0]["endpoint"]))
     behind = [item for item in deployments if _base_url(str(item["endpoint"])) == base]
     # Times are ISO 8601 in UTC, so the latest one is also the last in the order of texts.
@@ -247,13 +249,13 @@ def _provider_entry(target: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
     }
 
 
-def _kept_provider(before: t.Mapping[str, t.Any], key: str, target: str) -> dict[str, t.Any] | None:
-    entry = before.get(key)
-    if entry is not None and not isinstance(entry, t.Mapping):
-        raise ArtistsError(f"published[{key!r}]: must be a mapping; repair the published file, or remove it")
-    if not entry or entry.get("target") != target:
-        return None
-    return {**entry, "stale": True}
+def _kept_provider(before: t.Mapping[str, t.Any], target: str) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+    """Yield provider key and entry of what was published for a target that cannot be read now."""
+    for key, entry in before.items():
+        if not isinstance(entry, t.Mapping):
+            raise ArtistsError(f"published[{key!r}]: must be a mapping; repair the published file, or remove it")
+        if entry.get("target") == target:
+            yield key, {**entry, "stale": True}
 
 
 def _base_url(endpoint: str) -> str:

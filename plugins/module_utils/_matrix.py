@@ -255,23 +255,39 @@ def _default_tier_name(default_tier: str | None, problems: list[str]) -> str | N
         return None
 
 
+def node_names(nodes: t.Any) -> list[str]:
+    """Return nim_nodes as a list. On a command line, C(-e nim_nodes=...) gives text: names between commas.
+
+    The brackets and quotes of a list that was given as text are taken off. Raises ValueError for anything else.
+    """
+    if nodes is None:
+        return []
+    if isinstance(nodes, str):
+        names = (name.strip().strip("'\"").strip() for name in nodes.strip().strip("[]").split(","))
+        return [name for name in names if name]
+    if isinstance(nodes, (list, tuple)):
+        return [str(name) for name in nodes]
+    raise ValueError("nim_nodes: must be 'all', a node or a list of nodes")
+
+
 def _read_nodes(
     nodes: t.Any, catalog: t.Mapping[str, Node], problems: list[str]
 ) -> t.Literal["all"] | tuple[str, ...] | None:
     """Return 'all', the names of the nodes asked for, or None when nothing narrows."""
-    if nodes is None or nodes in ("", []):
+    try:
+        names = node_names(nodes)
+    except ValueError as error:
+        problems.append(str(error))
         return None
-    names = [nodes] if isinstance(nodes, str) else nodes
-    if not isinstance(names, (list, tuple)):
-        problems.append("nim_nodes: must be 'all', a node or a list of nodes")
+    if not names:
         return None
     if "all" in names:
         return "all"
     found = []
     for number, name in enumerate(names):
-        path = "nim_nodes" if isinstance(nodes, str) else f"nim_nodes[{number}]"
+        path = f"nim_nodes[{number}]" if len(names) > 1 else "nim_nodes"
         try:
-            found.append(_catalog.find(catalog, str(name)).name)
+            found.append(_catalog.find(catalog, name).name)
         except _catalog.UnknownNodeError as error:
             problems.append(f"{path}: {error}")
     return tuple(found)

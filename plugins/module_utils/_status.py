@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-STATES = ("failed", "unreadable", "unknown", "starting", "running", "stopped")
+STATES = ("failed", "unreadable", "unknown", "starting", "stopping", "running", "stopped")
 """The states of a row, the one that needs attention most first. A target that was not read is unreadable."""
 
 _HEADINGS: t.Mapping[str, str] = {

@@ -21,7 +21,7 @@ description:
     and files of other users in the places it writes to.
   - Takes one round trip when nothing differs, and two otherwise.
 author:
-  - BudgetGuard TechOps contributors
+  - BudgetGuard TechOps contributors (!UNKNOWN)
 extends_documentation_fragment:
   - budgetguard.techops.workstation
 options:

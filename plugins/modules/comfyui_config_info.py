@@ -13,7 +13,7 @@ description:
     whether the key opens the config, how old it is and what it is for.
   - Opens and judges on the controller, changes nothing, and returns nothing secret.
 author:
-  - BudgetGuard TechOps contributors
+  - BudgetGuard TechOps contributors (!UNKNOWN)
 extends_documentation_fragment:
   - budgetguard.techops.workstation
 attributes:

@@ -16,7 +16,7 @@ description:
     costs money while all NIMs are stopped (about 16 USD a month in us-east-1, and its public addresses); GPUs do not.
   - A stopped GPU machine is billed for about 15 minutes more, until ECS takes it away.
 author:
-  - BudgetGuard TechOps contributors
+  - BudgetGuard TechOps contributors (!UNKNOWN)
 extends_documentation_fragment:
   - budgetguard.techops.attributes
   - budgetguard.techops.attributes.actiongroup_aws
@@ -26,6 +26,8 @@ attributes:
   check_mode:
     support: full
   diff_mode:
+    support: full
+  platform:
     support: full
 options:
   scheme:

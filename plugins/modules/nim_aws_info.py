@@ -12,7 +12,7 @@ description:
   - Reads from AWS, by tag, which NIMs exist, which of them run, and why one that should run does not.
   - Nothing is remembered between runs.
 author:
-  - BudgetGuard TechOps contributors
+  - BudgetGuard TechOps contributors (!UNKNOWN)
 extends_documentation_fragment:
   - budgetguard.techops.attributes
   - budgetguard.techops.attributes.info_module

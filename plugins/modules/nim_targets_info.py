@@ -16,15 +16,13 @@ description:
   - A target is a host in the group C(nim_providers). Its variable C(nim_target) says how it is reached, with the
     connection options of the module of its provider, for example M(budgetguard.techops.nim_aws_info). Its provider is
     the variable C(nim_provider), or the name of its group.
+  - It runs on the controller, where it needs the libraries of the providers, for example boto3.
 author:
-  - BudgetGuard TechOps contributors
+  - BudgetGuard TechOps contributors (!UNKNOWN)
 extends_documentation_fragment:
   - budgetguard.techops.attributes
   - budgetguard.techops.attributes.info_module
-attributes:
-  action:
-    description: Runs on the controller, where it needs the libraries of the providers, for example boto3.
-    support: full
+  - budgetguard.techops.attributes.action
 options:
   targets:
     description:
@@ -78,7 +76,7 @@ targets:
       type: str
       sample: null
     deployments:
-      description: The NIMs, as in M(budgetguard.techops.nim_aws_info#module). Empty if the target could not be read.
+      description: The NIMs, as in M(budgetguard.techops.nim_aws_info). Empty if the target could not be read.
       type: list
       elements: dict
       sample: []

@@ -91,6 +91,18 @@ def test_what_was_torn_down_can_be_made_again_at_once(account: Account) -> None:
     assert "update secret budgetguard/nim (usable)" in described(outcome)
 
 
+def test_one_nim_that_was_removed_can_be_made_again_at_once(account: Account) -> None:
+    account.run(FLUX, LLAMA, state="started")
+    account.run("FLUX Dev", state="absent")
+    assert_fine(account.run(FLUX, LLAMA))
+    assert described(account.run(FLUX, LLAMA)) == []
+
+
+def test_a_line_end_after_a_key_does_not_count(account: Account) -> None:
+    account.run(FLUX, settings={"ngc_api_key": f"{NGC_KEY}\n"})
+    assert described(account.run(FLUX)) == []
+
+
 def test_clusters_and_regions_do_not_touch_each_other(account: Account) -> None:
     account.run(FLUX)
     account.run(FLUX, settings={"cluster": "other"})
@@ -250,6 +262,7 @@ def test_secrets_go_into_the_secret_and_nowhere_else(account: Account) -> None:
         pytest.param({"scheme": "public"}, ExposureError, "allow_plain_http: true", id="plain-http-in-public"),
         pytest.param({"cluster": "Studio_A"}, ValueError, "lower-case letters", id="cluster-name"),
         pytest.param({"ngc_api_key": None}, ProviderError, "ngc_api_key is not set", id="no-key"),
+        pytest.param({"ngc_api_key": "{'k': 1} a b c d e"}, ValueError, "ngc_api_key is not a key", id="mapping"),
         pytest.param({"hf_token": None}, ProviderError, "hf_token is not set; FLUX Dev", id="no-token"),
         pytest.param({"subnet_ids": ["FIRST"]}, ProviderError, "at least two availability zones", id="one-zone"),
         pytest.param({"region": "eu-west-1"}, ProviderError, "g6e.2xlarge is not offered", id="not-offered"),

@@ -74,6 +74,7 @@ class Studio:
         self.home = folder / "home"
         self.home.mkdir()
         self.targets: dict[str, dict[str, t.Any]] = {"aws-us-east-1": self.target("us-east-1")}
+        self.providers: dict[str, str] = {}
         self.matrix: dict[str, t.Any] = {
             "FLUX Dev": {"aws": {"gpu_tier": "l40s"}},
             "Llama 3.1": {"aws": {"gpu_tier": "l4"}},
@@ -121,7 +122,9 @@ class Studio:
             "workstation_config_become": False,
             **self.variables,
         }
-        targets = {name: {"nim_target": target} for name, target in self.targets.items()}
+        targets: dict[str, dict[str, t.Any]] = {name: {"nim_target": target} for name, target in self.targets.items()}
+        for name, provider in self.providers.items():
+            targets[name]["nim_provider"] = provider
         content = {
             "all": {
                 "vars": variables,

@@ -137,6 +137,24 @@ def test_mistakes_in_the_inventory_are_named_all_at_once(studio: Studio) -> None
     assert "awss" in run.messages
 
 
+def test_a_target_of_an_unknown_provider_stops_nobody_else(studio: Studio) -> None:
+    studio.play("site").ok()
+    studio.targets["elsewhere"] = studio.target("nowhere")
+    studio.providers["elsewhere"] = "ibm"
+    run = studio.play("site")
+    assert run.failed == ["elsewhere"]
+    assert "The provider of elsewhere is 'ibm'" in run.messages
+    assert "nim_provider is 'ibm'; it must be one of aws" in run.messages
+    assert run.changed["ws-01"] == 0
+
+
+def test_start_all_is_all_of_the_matrix_not_of_the_catalogue(studio: Studio) -> None:
+    studio.play("start", "-e", "nim_nodes=all").ok()
+    assert studio.control.resources()["us-east-1"]["services"] == [FLUX, LLAMA]
+    run = studio.play("start", "-e", "nim_nodes=Mixtral,phi-3").ok()
+    assert "of Mixtral,phi-3 nothing is in nim_matrix for this target" in run.messages
+
+
 def test_an_unknown_option_of_a_target_is_named(studio: Studio) -> None:
     studio.targets["aws-us-east-1"]["alowed_cidrs"] = ["10.0.0.0/8"]
     run = studio.play("deploy")

@@ -95,18 +95,25 @@ def stage(tmp_path: Path) -> t.Iterator[Stage]:
 
 
 @pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Sshd]:
+def open_folder() -> t.Iterator[Path]:
+    """Return a folder that all users may enter. Every start of pytest closes its own temporary folder to others."""
+    with tempfile.TemporaryDirectory(prefix="budgetguard-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def sshd(open_folder: Path) -> t.Iterator[Sshd]:
     """Start a real sshd on a free port of loopback."""
     if not SSHD:
         pytest.skip("sshd is not on this machine; on Debian it comes with openssh-server")
-    folder = tmp_path_factory.mktemp("sshd")
+    folder = open_folder / "sshd"
+    folder.mkdir(mode=0o755)
     identity = folder / "identity"
     for path in (identity, folder / "host_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     shutil.copy(identity.with_suffix(".pub"), folder / "authorized_keys")
-    folder.chmod(0o755)
-    for parent in folder.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with socket.socket() as probe:
@@ -138,7 +145,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def make_user(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Callable[..., User]]:
+def make_user(open_folder: Path) -> t.Iterator[t.Callable[..., User]]:
     """Return a function that makes Unix users. They go when the tests are over."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to make Unix users")
@@ -149,8 +156,7 @@ def make_user(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Callable
             pytest.skip(f"{shell} is not on this machine")
         name = f"bgtest{secrets.token_hex(3)}"
         password = secrets.token_hex(12)
-        home = tmp_path_factory.mktemp("home") / "it's home"
-        home.parent.chmod(0o755)
+        home = open_folder / f"{name} it's home"
         subprocess.run(["useradd", "--no-log-init", "-M", "-d", str(home), "-s", shell, name], check=True)
         made.append(name)
         subprocess.run(["chpasswd"], input=f"{name}:{password}", text=True, check=True)
@@ -159,10 +165,6 @@ def make_user(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Callable
         user.own(home)
         return user
 
-    for parent in tmp_path_factory.getbasetemp().parents[:2]:
-        if parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    tmp_path_factory.getbasetemp().chmod(0o755)
     yield make
     for name in made:
         _end_processes(name)

@@ -14,7 +14,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.constants import DEFAULT_VAULT_ID_MATCH
 from ansible.parsing.vault import VaultLib, VaultSecret
 
 from tests.ssh import workstations
@@ -101,7 +100,7 @@ def test_first_deployment_with_newest_core(
 
 def check_vaulted(stage: Stage, host: dict[str, t.Any], base: Path, key_file: Path) -> None:
     """Give credentials and key as inline vaulted texts, as the role for credentials writes them."""
-    vault = VaultLib([(DEFAULT_VAULT_ID_MATCH, VaultSecret(b"vault password"))])
+    vault = VaultLib([("default", VaultSecret(b"vault password"))])
     password = stage.folder / "password"
     password.write_text("vault password")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils._keys import check_key
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
 
 
@@ -41,6 +42,8 @@ class AwsSettings:
             for key, value in options.items()
             if key in fields and value is not None
         }
+        for secret in ("ngc_api_key", "hf_token"):
+            given[secret] = check_key(secret, given.get(secret))
         return cls(**given)
 
     @property

@@ -21,7 +21,7 @@ ACTIONS = {
     "comfyui_config_info": (info_documentation, comfyui_config_info.ARGUMENT_SPEC),
 }
 COMPARED = ("type", "elements", "choices", "default", "required")
-NEVER_SHOWN = {"key", "previous_keys", "studio_key", "credentials"}
+NEVER_SHOWN = {"key", "previous_keys", "studio_key", "previous_studio_key", "credentials"}
 
 
 @pytest.mark.parametrize(("documentation", "spec"), ACTIONS.values(), ids=ACTIONS.keys())

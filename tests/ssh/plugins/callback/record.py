@@ -21,7 +21,7 @@ description: For tests only.
 """
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]
+class CallbackModule(CallbackBase):
     """Records results."""
 
     CALLBACK_VERSION = 2.0
