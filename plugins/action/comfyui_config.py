@@ -153,6 +153,11 @@ class ActionModule(ActionBase):
             "kept_aside": f"{folder}/{decision.aside}" if decision.aside else None,
             "backup_file": f"{folder}/{decision.backup}" if decision.backup else None,
         }
+        if told["kept_aside"]:
+            told["warnings"] = [
+                f"The config that was there could not be opened and is kept as {told['kept_aside']}. If the studio key "
+                "was changed on purpose, give the old one as previous_studio_key (nim_previous_studio_key) next time."
+            ]
         if self._task.diff:
             told["diff"] = {
                 "before": decision.before,

@@ -285,7 +285,7 @@ def _read_nodes(
         return "all"
     found = []
     for number, name in enumerate(names):
-        path = f"nim_nodes[{number}]" if len(names) > 1 else "nim_nodes"
+        path = "nim_nodes" if isinstance(nodes, str) else f"nim_nodes[{number}]"
         try:
             found.append(_catalog.find(catalog, name).name)
         except _catalog.UnknownNodeError as error:

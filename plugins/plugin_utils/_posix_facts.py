@@ -154,7 +154,7 @@ def base_problem(facts: Facts, force: bool) -> str | None:
             not facts.is_owner,
             (
                 f"{base!r} belongs to {owner!r}, but this task runs as {user!r}. "
-                f"Set become: true and become_user: {owner}."
+                f"Set become: true and become_user: {owner} (workstation_config_user in the role)."
             ),
         ),
         (facts.base_real is None, f"{base!r} cannot be entered by its owner {user!r}; its mode needs u+x."),
@@ -162,7 +162,7 @@ def base_problem(facts: Facts, force: bool) -> str | None:
             not looks_right and not force,
             (
                 f"{base!r} does not look like ComfyUI's base folder: no main.py, no models with custom_nodes. "
-                "Correct comfyui_path, or set force: true."
+                "Correct comfyui_path, or set force: true (workstation_config_force in the role)."
             ),
         ),
     )

@@ -65,8 +65,8 @@ def main() -> int:
         for count in (3, 10, 25):
             deploy, deploy_bar = first_deploy(account, count), 36 + 8 * count
             idle, busy = no_change(account, count, 0), no_change(account, count, 3)
-            bar = 16 + (count - 1) // 10
-            print(f"| {count} | {deploy} | {deploy_bar} | {idle} | {bar} | {busy} | {bar + 3} |")
+            idle_bar = 16 + (count - 1) // 10
+            print(f"| {count} | {deploy} | {deploy_bar} | {idle} | {idle_bar} | {busy} | {idle_bar + 3} |")
     return 0
 
 

@@ -63,8 +63,9 @@ def environment(server: SandboxServer, ca: ThrowAwayCA) -> dict[str, str]:
         "SSL_CERT_FILE": ca_file,
         "REQUESTS_CA_BUNDLE": ca_file,
         # Long and random: a short dummy would be masked wherever it occurs in an output.
-        "AWS_ACCESS_KEY_ID": "AKIA" + "".join(secrets.choice(string.ascii_uppercase + "234567") for _ in range(16)),
-        "AWS_SECRET_ACCESS_KEY": "".join(secrets.choice(alphabet) for _ in range(40)),
+        "AWS_ACCESS_KEY_ID": "AKIA"
+        + "".join(secrets.choice(string.ascii_uppercase + "234567") for _number in range(16)),
+        "AWS_SECRET_ACCESS_KEY": "".join(secrets.choice(alphabet) for _number in range(40)),
         "AWS_EC2_METADATA_DISABLED": "true",
         "HTTP_PROXY": proxy,
         "http_proxy": proxy,

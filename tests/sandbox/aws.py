@@ -153,8 +153,8 @@ class AwsApplication:
     def warm_up(self, region: str) -> None:
         """Make the backends that read large files, so that a first call is not slow."""
         with STATE_LOCK:
-            _ = iam_backends[ACCOUNT_ID]["aws"]
-            _ = ec2_backends[ACCOUNT_ID][region]
+            _made = iam_backends[ACCOUNT_ID]["aws"]
+            _made = ec2_backends[ACCOUNT_ID][region]
             ssm_backends[ACCOUNT_ID][region].get_parameter(
                 "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
             )

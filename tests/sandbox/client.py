@@ -305,6 +305,6 @@ def read_environment(path: Path) -> dict[str, str]:
     """Return the variables in a sandbox's env file."""
     variables = {}
     for line in path.read_text().splitlines():
-        name, _, value = line.partition("=")
+        name, _equals, value = line.partition("=")
         variables[name] = "".join(shlex.split(value))
     return variables

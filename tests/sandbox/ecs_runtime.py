@@ -292,7 +292,7 @@ class EcsRuntime:
             return
         life.steady = False
         definition = backend.describe_task_definition(service.task_definition or "")
-        for _ in range(missing):
+        for _number in range(missing):
             task = ServiceTask(service, definition, backend)
             backend.tasks.setdefault(service.cluster_name, {})[task.task_arn] = task
             life.tasks.append(TaskLife(task, born=now))
@@ -771,7 +771,7 @@ def _set_size(container_instance: ContainerInstance) -> None:
             if resource["name"] == "MEMORY":
                 resource["integerValue"] = memory
         if gpus:
-            ids = [f"GPU-{uuid.uuid4()}" for _ in range(gpus)]
+            ids = [f"GPU-{uuid.uuid4()}" for _number in range(gpus)]
             resources.append({"name": "GPU", "type": "STRINGSET", "stringSetValue": ids})
 
 
@@ -801,8 +801,8 @@ def _host_port(task: ServiceTask, entry: dict[str, Any]) -> int:
 
 
 def _pull_refusal(image: str) -> str:
-    registry, _, rest = image.partition("/")
-    repository, _, tag = rest.partition(":")
+    registry, _slash, rest = image.partition("/")
+    repository, _colon, tag = rest.partition(":")
     return (
         f'CannotPullContainerError: Error response from daemon: Head "https://{registry}/v2/{repository}/manifests/'
         f'{tag or "latest"}": unauthorized: received unexpected HTTP status: 401 Unauthorized'

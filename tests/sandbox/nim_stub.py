@@ -392,7 +392,7 @@ def _chat(image: str, body: bytes) -> HttpAnswer:
 def png(width: int, height: int, seed: int) -> bytes:
     """Return a valid PNG in one colour, which the seed chooses."""
     pixel = bytes(((seed * 37) % 256, (seed * 91) % 256, (seed * 53) % 256))
-    rows = b"".join(b"\x00" + pixel * width for _ in range(height))
+    rows = b"".join(b"\x00" + pixel * width for _number in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", zlib.compress(rows)) + _png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks

@@ -56,7 +56,7 @@ class ProxyHandler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         """Open a tunnel: from here on the client speaks TLS, and we are the host."""
-        host, _, port = self.path.rpartition(":")
+        host, _colon, port = self.path.rpartition(":")
         if not host or not port.isdigit():
             self._send(_error(400, "CONNECT needs HOST:PORT"))
             return

@@ -119,7 +119,7 @@ def test_root_is_refused_in_an_artists_folder(
     stage: Stage, sshd: Sshd, artist: User, base: Path, values: dict[str, t.Any]
 ) -> None:
     outcome = stage.play({"ws-1": {**sshd.host("root"), **values}}, [config_task(), info_task()])
-    assert f"Set become: true and become_user: {artist.name}." in outcome.of("ws-1")["msg"]
+    assert f"Set become: true and become_user: {artist.name} (workstation_config_user" in outcome.of("ws-1")["msg"]
     assert not (base / "budgetguard").exists()
 
 

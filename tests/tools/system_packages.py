@@ -18,6 +18,8 @@ import sys
 PACKAGES = {
     "openssh-server": "sshd",
     "openssh-client": "ssh",
+    "sudo": "sudo",
+    "tcsh": "tcsh",
 }
 """Debian package: a program that it brings."""
 

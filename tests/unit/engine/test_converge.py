@@ -17,6 +17,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._converge impo
     converge,
     failure_message,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status
+from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Step
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 from tests.unit.engine.fake_provider import FakeProvider, absent, nim, stopped
 
@@ -118,9 +120,11 @@ def test_an_overwritten_list_is_put_right() -> None:
 
 
 def test_endless_conflicts_end_as_an_error() -> None:
-    provider = FakeProvider()
-    provider.failures["create cluster c"] = [ConflictError("taken")] * ROUNDS
-    provider.apply = lambda step: (_ for _ in ()).throw(ConflictError("taken"))  # type: ignore[method-assign]
+    class Contested(FakeProvider):
+        def apply(self, step: Step) -> None:
+            raise ConflictError("taken")
+
+    provider = Contested()
     outcome = go(provider, nim(A))
     assert outcome.target_error == "taken"
     assert provider.observed <= ROUNDS + 1
@@ -201,12 +205,10 @@ def test_the_failure_message_names_nim_reason_and_what_was_done() -> None:
 
 
 def test_a_read_that_fails_after_changes_does_not_hide_them() -> None:
-    provider = FakeProvider()
+    class Throttled(FakeProvider):
+        def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
+            raise ProviderError("throttled to death")
 
-    def broken(names: t.Any = None, explain: bool = False) -> t.Any:
-        raise ProviderError("throttled to death")
-
-    provider.statuses = broken  # type: ignore[method-assign]
-    outcome = go(provider, nim(A))
+    outcome = go(Throttled(), nim(A))
     assert outcome.target_error == "throttled to death"
     assert len(outcome.done) == 4

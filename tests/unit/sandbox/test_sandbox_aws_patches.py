@@ -365,7 +365,7 @@ def test_tasks_are_listed_by_service_and_status(made: Deployment) -> None:
     made.service()
     assert made.ecs.list_tasks(cluster="budgetguard")["taskArns"] == []
     assert len(made.tasks("STOPPED")) == 1
-    for _ in range(6):
+    for _number in range(6):
         assert made.tasks("STOPPED")[0]["lastStatus"] == "STOPPED"
     missing = made.ecs.describe_tasks(cluster="budgetguard", tasks=["0" * 32])
     assert missing["failures"] == [{"arn": "0" * 32, "reason": "MISSING"}]

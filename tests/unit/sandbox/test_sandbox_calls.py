@@ -75,7 +75,7 @@ def test_fault_answers_in_the_protocol_of_the_service(
     client: Clients, control: SandboxControl, service: str, operation: str, action: str
 ) -> None:
     control.fault(action, "Throttling", message="Rate <exceeded>", status=429, times=2)
-    for _ in range(2):
+    for _number in range(2):
         with pytest.raises(ClientError) as caught:
             getattr(client(service), operation)()
         assert caught.value.response["Error"]["Code"] == "Throttling"
@@ -96,7 +96,7 @@ def test_fault_hits_only_what_it_is_meant_for(client: Clients, control: SandboxC
     control.fault("CreateCluster", "ServerException", status=500, match="second", service="ecs", times=None)
     ecs = client("ecs")
     ecs.create_cluster(clusterName="first")
-    for _ in range(3):
+    for _number in range(3):
         with pytest.raises(ClientError, match="ServerException"):
             ecs.create_cluster(clusterName="second")
     control.clear_faults()
@@ -200,13 +200,13 @@ def test_concurrent_calls_do_not_disturb_each_other(client: Clients, control: Sa
     wrong: list[Any] = []
 
     def describe(include: list[str], expected: bool) -> None:
-        for _ in range(15):
+        for _number in range(15):
             cluster = ecs.describe_clusters(clusters=["tagged"], include=include)["clusters"][0]
             if bool(cluster.get("tags")) != expected:
                 wrong.append(cluster)
 
-    threads = [threading.Thread(target=describe, args=(["TAGS"], True)) for _ in range(3)]
-    threads += [threading.Thread(target=describe, args=([], False)) for _ in range(3)]
+    threads = [threading.Thread(target=describe, args=(["TAGS"], True)) for _number in range(3)]
+    threads += [threading.Thread(target=describe, args=([], False)) for _number in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

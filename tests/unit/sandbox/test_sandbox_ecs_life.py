@@ -78,7 +78,7 @@ def test_start_passes_through_the_states_of_aws(deployment: Deployment, control:
         seen.append((status, service["pendingCount"], service["runningCount"]))
         assert len(seen) < 1000
         time.sleep(0.05)
-    order = [status for index, (status, _, _) in enumerate(seen) if index == 0 or seen[index - 1][0] != status]
+    order = [status for index, (status, *_others) in enumerate(seen) if index == 0 or seen[index - 1][0] != status]
     assert order == ["PROVISIONING", "PENDING", "RUNNING"]
     assert ("PROVISIONING", 1, 0) in seen
     assert ("RUNNING", 0, 1) in seen

@@ -247,7 +247,7 @@ def test_several_requests_share_a_tunnel(
     assert proxy.hostname
     connection = http.client.HTTPSConnection(proxy.hostname, proxy.port, timeout=10, context=browser.context)
     connection.set_tunnel(deployment.host, 443)
-    for _ in range(3):
+    for _number in range(3):
         connection.request("GET", f"/{deployment.short}/v1/health/ready")
         response = connection.getresponse()
         assert response.status == 200
