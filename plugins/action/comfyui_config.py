@@ -154,10 +154,9 @@ class ActionModule(ActionBase):
             "backup_file": f"{folder}/{decision.backup}" if decision.backup else None,
         }
         if told["kept_aside"]:
-            told["warnings"] = [
-                f"The config that was there could not be opened and is kept as {told['kept_aside']}. If the studio key "
-                "was changed on purpose, give the old one as previous_studio_key (nim_previous_studio_key) next time."
-            ]
+            found = f"The config that was there could not be opened and is kept as {told['kept_aside']}."
+            cure = "If the studio key was changed on purpose, give the old one as nim_previous_studio_key next time."
+            told["warnings"] = [f"{found} {cure}"]
         if self._task.diff:
             told["diff"] = {
                 "before": decision.before,

@@ -154,7 +154,7 @@ class AwsApplication:
         """Make the backends that read large files, so that a first call is not slow."""
         with STATE_LOCK:
             _made = iam_backends[ACCOUNT_ID]["aws"]
-            _made = ec2_backends[ACCOUNT_ID][region]
+            _made_too = ec2_backends[ACCOUNT_ID][region]
             ssm_backends[ACCOUNT_ID][region].get_parameter(
                 "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
             )
