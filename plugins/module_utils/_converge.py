@@ -116,7 +116,7 @@ def execute(provider: Provider, steps: t.Sequence[Step]) -> Round:
         kind = by_name[alive[0].kind]
         if kind.batch:
             if _apply_batch(provider, alive, result):
-                batches.append([step for step in alive if step.action != "delete"])
+                batches.append(alive)
         elif kind.per_nim:
             _apply_per_nim(provider, alive, result)
         elif not _apply_shared(provider, alive, result):

@@ -151,10 +151,11 @@ def test_two_runs_of_the_same_nims_at_once_make_everything_once(account: Account
     assert described(account.run(FLUX, LLAMA)) == []
 
 
-def test_two_runs_of_different_nims_at_once_lose_nothing(account: Account) -> None:
+@pytest.mark.parametrize("delay", [0.7, 3.0])
+def test_two_runs_of_different_nims_at_once_lose_nothing(account: Account, delay: float) -> None:
     account.run(SD)
     # Both read the cluster's list before either has written it: whoever writes last overwrites the other.
-    account.control.hook("PutClusterCapacityProviders", 0.7, times=2, when="before")
+    account.control.hook("PutClusterCapacityProviders", delay, times=2, when="before")
     outcomes = _together(lambda: account.run(FLUX), lambda: account.run(LLAMA))
     assert [(outcome.errors, outcome.target_error) for outcome in outcomes] == [({}, None)] * 2
     assert described(account.run(FLUX, LLAMA, SD)) == []

@@ -25,20 +25,23 @@ class Reader:
         self.names = names
         self.settings = settings
 
-    def roles(self) -> list[Resource]:
+    def identities(self) -> list[Resource]:
+        """Read the two roles and the instance profile.
+
+        The profile is made after the roles have their policies, so its hash tag tells for all three what they hold.
+        """
+        profiles = self._instance_profile()
+        policies = profiles[0].spec["policies"] if profiles else None
         found = []
         for name in (self.names.execution_role, self.names.instance_role):
             answer = self.session.call("iam", "get_role", f"read the role {name}", ["NoSuchEntity"], RoleName=name)
             if answer is not None:
-                tags = objects.read_tags(answer["Role"].get("Tags"))
-                found.append(
-                    self._shared(
-                        "iam_role", name, {"policies": tags.get(_deployment.HASH_TAG)}, tags, arn=answer["Role"]["Arn"]
-                    )
-                )
-        return found
+                role = answer["Role"]
+                tags = objects.read_tags(role.get("Tags"))
+                found.append(self._shared("iam_role", name, {"policies": policies}, tags, arn=role["Arn"]))
+        return [*found, *profiles]
 
-    def instance_profile(self) -> list[Resource]:
+    def _instance_profile(self) -> list[Resource]:
         name = self.names.instance_role
         answer = self.session.call(
             "iam",
@@ -50,8 +53,12 @@ class Reader:
         if answer is None:
             return []
         profile = answer["InstanceProfile"]
-        roles = [role["RoleName"] for role in profile["Roles"]]
-        return [self._shared("instance_profile", name, {"roles": roles}, objects.read_tags(profile.get("Tags")))]
+        tags = objects.read_tags(profile.get("Tags"))
+        spec = {
+            "roles": [role["RoleName"] for role in profile["Roles"]],
+            "policies": tags.get(_deployment.HASH_TAG),
+        }
+        return [self._shared("instance_profile", name, spec, tags)]
 
     def security_groups(self) -> list[Resource]:
         names = [self.names.lb_group, self.names.machine_group]

@@ -49,7 +49,6 @@ class Writer:
         return facts[field]
 
     def _create_iam_role(self, step: Step) -> None:
-        service = self._role_service(step.name)
         answer = self.session.call(
             "iam",
             "create_role",
@@ -57,16 +56,15 @@ class Writer:
             conflicts=["EntityAlreadyExists"],
             RoleName=step.name,
             Path=IAM_PATH,
-            AssumeRolePolicyDocument=objects.assume_role_policy(service),
+            AssumeRolePolicyDocument=objects.assume_role_policy(self._role_service(step.name)),
             Tags=objects.upper_tags(objects.shared_tags(self.names)),
         )
         self.facts[("iam_role", step.name)] = {"arn": answer["Role"]["Arn"]}
         self._update_iam_role(step)
 
     def _update_iam_role(self, step: Step) -> None:
-        """Give the role its policy; the hash tag comes last, so that a killed run is finished by the next one."""
-        service = self._role_service(step.name)
-        policy = objects.role_policy(self.names, self.session.partition, service)
+        """Give the role its policy. That it has it is noted on the instance profile, which comes after the roles."""
+        policy = objects.role_policy(self.names, self.session.partition, self._role_service(step.name))
         self.session.call(
             "iam",
             "put_role_policy" if "PolicyName" in policy else "attach_role_policy",
@@ -74,13 +72,6 @@ class Writer:
             conflicts=["NoSuchEntity"],
             RoleName=step.name,
             **policy,
-        )
-        self.session.call(
-            "iam",
-            "tag_role",
-            f"tag the role {step.name}",
-            RoleName=step.name,
-            Tags=objects.upper_tags({_deployment.HASH_TAG: spec_hash(policy)}),
         )
 
     def _role_service(self, name: str) -> str:
@@ -102,11 +93,24 @@ class Writer:
             conflicts=["EntityAlreadyExists"],
             InstanceProfileName=step.name,
             Path=IAM_PATH,
-            Tags=objects.upper_tags(objects.shared_tags(self.names)),
+            Tags=objects.upper_tags({**objects.shared_tags(self.names), **self._policies_mark(step)}),
         )
-        self._update_instance_profile(step)
+        self._add_role(step)
 
     def _update_instance_profile(self, step: Step) -> None:
+        if step.changes_field("roles"):
+            self._add_role(step)
+        if step.changes_field("policies"):
+            self.session.call(
+                "iam",
+                "tag_instance_profile",
+                f"tag the instance profile {step.name}",
+                conflicts=["NoSuchEntity"],
+                InstanceProfileName=step.name,
+                Tags=objects.upper_tags(self._policies_mark(step)),
+            )
+
+    def _add_role(self, step: Step) -> None:
         self.session.call(
             "iam",
             "add_role_to_instance_profile",
@@ -116,6 +120,10 @@ class Writer:
             InstanceProfileName=step.name,
             RoleName=self.names.instance_role,
         )
+
+    @staticmethod
+    def _policies_mark(step: Step) -> dict[str, str]:
+        return {_deployment.HASH_TAG: t.cast(Resource, step.want).spec["policies"]}
 
     def _delete_instance_profile(self, step: Step) -> None:
         doing, gone = f"delete the instance profile {step.name}", ["NoSuchEntity"]
@@ -680,33 +688,55 @@ class Writer:
         )
 
     def apply_batch(self, steps: t.Sequence[Step]) -> None:
-        """Add or remove capacity providers of the cluster.
-
-        PutClusterCapacityProviders replaces the whole list, so it is sent what is there now plus the additions.
-        """
+        """Add or remove capacity providers of the cluster."""
         added = {step.name for step in steps if step.action != "delete"}
-        removed = {step.name for step in steps if step.action == "delete"}
-        members = set(self._members())
-        wanted = sorted((members | added) - removed)
-        if wanted == sorted(members):
-            return
-        self.session.call_until(
-            CLUSTER_BUSY_SECONDS,
-            "ecs",
-            "put_cluster_capacity_providers",
-            f"set the capacity providers of the cluster {self.names.cluster}",
-            passing=["UpdateInProgressException"],
-            conflicts=["ResourceInUseException", "InvalidParameterException"],
-            cluster=self.names.cluster,
-            capacityProviders=wanted,
-            defaultCapacityProviderStrategy=[],
-        )
+        self._change_members(added, {step.name for step in steps} - added)
+
+    def _change_members(self, added: t.Collection[str], removed: t.Collection[str] = ()) -> None:
+        """Change the cluster's list of capacity providers.
+
+        PutClusterCapacityProviders replaces the whole list, so it is sent what is there at that moment with the
+        change. While the cluster is busy, the list is read again before each try.
+        """
+
+        def change() -> bool:
+            members = set(self._members())
+            wanted = (members | set(added)) - set(removed)
+            if wanted == members:
+                return True
+            answer = self.session.call(
+                "ecs",
+                "put_cluster_capacity_providers",
+                f"set the capacity providers of the cluster {self.names.cluster}",
+                ["UpdateInProgressException"],
+                conflicts=["ResourceInUseException", "InvalidParameterException"],
+                cluster=self.names.cluster,
+                capacityProviders=sorted(wanted),
+                defaultCapacityProviderStrategy=[],
+            )
+            return answer is not None
+
+        reasons.wait_until(change, CLUSTER_BUSY_SECONDS, f"the cluster {self.names.cluster} to take a change")
 
     def verify_batch(self, steps: t.Sequence[Step]) -> None:
-        """Look whether a run beside this one has replaced the list with one that lacks our additions."""
-        lost = sorted({step.name for step in steps} - set(self._members()))
+        """Look whether two runs have overwritten each other's change of the cluster's list.
+
+        If ours is lost, that is a conflict. If ours has pushed somebody else's NIM out, it is put back here, because
+        the other run may be over.
+        """
+        members = set(self._members())
+        lost = sorted({step.name for step in steps if step.action != "delete"} - members)
         if lost:
             raise ConflictError(f"another run took {', '.join(lost)} out of the cluster {self.names.cluster}")
+        ours = {step.deployment for step in steps}
+        others = [
+            item.deployment
+            for item in self.reader.launch_templates()
+            if item.deployment and item.deployment not in ours and item.name not in members
+        ]
+        pushed_out = [item.name for item in self.reader.capacity_providers(sorted(others))]
+        if pushed_out:
+            self._change_members(pushed_out)
 
     def _members(self) -> list[str]:
         cluster = self.session.call(

@@ -86,14 +86,16 @@ class Aws(Provider):
 
     def _shared_resources(self, cidrs: t.Sequence[str]) -> list[Resource]:
         names, settings = self.names, self.settings
+        services = (objects.EXECUTION_SERVICE, objects.MACHINE_SERVICE)
+        policies = spec_hash([objects.role_policy(names, self.session.partition, service) for service in services])
         port = 443 if settings.certificate_arn else 80
         listener = {"port": port, "protocol": "HTTPS" if settings.certificate_arn else "HTTP"}
         if settings.certificate_arn:
             listener["certificate_arn"] = settings.certificate_arn
         return [
-            Resource("iam_role", names.execution_role, {"policies": self._role_hash(objects.EXECUTION_SERVICE)}),
-            Resource("iam_role", names.instance_role, {"policies": self._role_hash(objects.MACHINE_SERVICE)}),
-            Resource("instance_profile", names.instance_role, {"roles": [names.instance_role]}),
+            Resource("iam_role", names.execution_role, {"policies": policies}),
+            Resource("iam_role", names.instance_role, {"policies": policies}),
+            Resource("instance_profile", names.instance_role, {"roles": [names.instance_role], "policies": policies}),
             Resource("security_group", names.lb_group, {"ingress": sorted(f"{port} {cidr}" for cidr in cidrs)}),
             Resource(
                 "security_group", names.machine_group, {"ingress": [f"{objects.CONTAINER_PORT} {names.lb_group}"]}
@@ -118,9 +120,6 @@ class Aws(Provider):
         fields = sorted(json.loads(value))
         spec = {"usable": True, "content": objects.secret_fingerprint(self.names, value), "fields": fields}
         return Resource("secret", self.names.secret, spec)
-
-    def _role_hash(self, service: str) -> str:
-        return spec_hash(objects.role_policy(self.names, self.session.partition, service))
 
     def _nim_resources(self, item: Wanted, seen: Snapshot, taken: dict[int, str | None]) -> list[Resource]:
         names = self.names
@@ -195,8 +194,7 @@ class Aws(Provider):
     def observe(self, names: t.Sequence[str]) -> Snapshot:
         """Read the whole target: 14 calls, one for each ten services and one for each service that should run."""
         readers: list[t.Callable[[], list[Resource]]] = [
-            self._reader.roles,
-            self._reader.instance_profile,
+            self._reader.identities,
             self._reader.security_groups,
             self._reader.secret,
             self._reader.log_group,
