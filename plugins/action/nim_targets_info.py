@@ -107,7 +107,7 @@ def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
     try:
         statuses = connect(options).statuses(explain=explain)
     except MissingLibraryError as exc:
-        return {**answer, "error": f"the Python library {exc.library} is not installed on the controller"}
+        return {**answer, "error": f"the Python library {exc.package} is not installed on the controller"}
     except (ProviderError, ValueError) as exc:
         return {**answer, "error": str(exc)}
     return {**answer, "read": True, "deployments": [status.as_dict() for _name, status in sorted(statuses.items())]}

@@ -316,7 +316,7 @@ def run(module: AnsibleModule, provider_name: str, connect: t.Callable[[], Provi
         )
         outcome = converge(connect(), goal)
     except MissingLibraryError as exc:
-        module.fail_json(msg=missing_required_lib(exc.library), exception=exc.import_error)
+        module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
     except (DeploymentsError, PlanError, ProviderError, ValueError) as exc:
         module.fail_json(msg=f"Nothing was changed. {exc}")
     for item in goal.wanted:
@@ -335,7 +335,7 @@ def run_info(module: AnsibleModule, connect: t.Callable[[], Provider]) -> t.NoRe
     try:
         statuses = connect().statuses(explain=True)
     except MissingLibraryError as exc:
-        module.fail_json(msg=missing_required_lib(exc.library), exception=exc.import_error)
+        module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
     except (ProviderError, ValueError) as exc:
         module.fail_json(msg=f"The target cannot be read. {exc}")
     module.exit_json(changed=False, deployments=[status.as_dict() for _name, status in sorted(statuses.items())])

@@ -23,11 +23,11 @@ class ConflictError(ProviderError):
 
 
 class MissingLibraryError(Exception):
-    """A Python library is not installed on the controller. ``library`` names what to install."""
+    """A Python library is not installed on the controller. ``package`` names what to install."""
 
-    def __init__(self, library: str, import_error: str | None) -> None:
-        super().__init__(library)
-        self.library = library
+    def __init__(self, package: str, import_error: str | None) -> None:
+        super().__init__(package)
+        self.package = package
         self.import_error = import_error
 
 
