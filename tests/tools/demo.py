@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The demonstration: the main job from nothing to configured workstations, on the sandbox.
 
-Run as ``python tests/tools/demo.py`` with the Python of .venv. The sandbox stays up for half an hour after the last
+Run as ``python -m tests.tools.demo`` with the Python of .venv. The sandbox stays up for half an hour after the last
 use, so that a second run finds what the first has made and changes nothing.
 """
 
@@ -24,10 +24,8 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.sandbox.client import ControlError, SandboxControl, read_environment  # noqa: E402  # needs the path above
-from tests.tools import layout  # noqa: E402
+from tests.sandbox.client import ControlError, SandboxControl, read_environment
+from tests.tools import layout
 
 DIRECTORY = ROOT / ".sandbox"
 INVENTORY = ROOT / "inventory" / "sandbox"
