@@ -36,7 +36,7 @@ system:
 	@$(or $(wildcard $(RUN)),python3) tests/tools/system_packages.py
 
 demo: setup ## Deploy, publish and report on an embedded sandbox, no cloud account needed
-	@$(RUN_OURS) tests/tools/demo.py $(ARGS)
+	@$(RUN_OURS) -m tests.tools.demo $(ARGS)
 
 sandbox: setup ## Run the sandbox in the foreground until Ctrl-C, its data in .sandbox
 	@$(RUN_OURS) -m tests.sandbox --dir .sandbox $(ARGS)

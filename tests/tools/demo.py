@@ -23,10 +23,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 from tests.sandbox.client import ControlError, SandboxControl, read_environment
 from tests.tools import layout
 
+ROOT = layout.ROOT
 DIRECTORY = ROOT / ".sandbox"
 INVENTORY = ROOT / "inventory" / "sandbox"
 WORKSTATIONS = ("ws-01", "ws-02", "ws-03")
