@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import ssl
 import subprocess
 import sys
@@ -131,7 +132,10 @@ def is_alive() -> bool:
 def stop_sandbox() -> int:
     """Stop the sandbox that a demonstration has started."""
     if is_alive():
-        os.kill(int((DIRECTORY / "pid").read_text()), 15)
+        os.kill(int((DIRECTORY / "pid").read_text()), signal.SIGTERM)
+        deadline = time.monotonic() + START_TIMEOUT
+        while (DIRECTORY / "env").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
     say("The sandbox is stopped.")
     return 0
 
