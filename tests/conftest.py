@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import typing as t
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.sandbox import Sandbox
 from tests.tools import layout, venvs
 
 Report = Generator[None, t.Any, t.Any]
@@ -75,3 +76,10 @@ def oldest_core() -> Path:
 def newest_core() -> Path:
     """Return the bin folder of a virtual environment with the newest ansible-core that is supported."""
     return _core(venvs.NEWEST_CORE)
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Sandbox]:
+    """Start one sandbox for all tests. Each kind of test has a fixture of its own that empties it first."""
+    with Sandbox() as sandbox:
+        yield sandbox

@@ -30,7 +30,6 @@ INFER_PATH_TAG = "budgetguard:infer-path"
 ENDPOINT_HOST_TAG = "budgetguard:endpoint-host"
 
 HEALTH_PATH = "/v1/health/ready"
-STATES = ("present", "started", "stopped", "absent")
 
 
 class DeploymentsError(ValueError):
@@ -82,10 +81,6 @@ class Selection:
     def matches(self, status: Status) -> bool:
         """Say whether a deployment on the target is meant."""
         return status.node == self.node and self.gpu_tier in (None, status.gpu_tier)
-
-    def describe(self) -> str:
-        """Name the selection for messages, for example ``FLUX Dev on l40s``."""
-        return self.node if self.gpu_tier is None else f"{self.node} on {self.gpu_tier}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,23 +1,14 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The AWS provider against the sandbox: one process for all tests here, emptied before each."""
+"""The AWS provider against the sandbox: emptied before each."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
 from tests.aws.account import Account
 from tests.sandbox import Sandbox
-
-
-@pytest.fixture(scope="session")
-def running_sandbox() -> Iterator[Sandbox]:
-    """Start the process; tests use `account`, which is empty."""
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -5,20 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.playbooks.studio import Studio
 from tests.sandbox import Sandbox
-
-
-@pytest.fixture(scope="session")
-def running_sandbox() -> Iterator[Sandbox]:
-    """Start the process; tests use `studio`, whose account is empty."""
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -15,13 +15,6 @@ from botocore.config import Config
 
 from tests.sandbox import Sandbox, SandboxControl
 from tests.unit.sandbox.ecs_deployment import REGION, Deployment
-
-
-@pytest.fixture(scope="session")
-def running_sandbox() -> Iterator[Sandbox]:
-    """Start the process. Tests use `sandbox`, which is empty."""
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

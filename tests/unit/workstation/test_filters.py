@@ -40,9 +40,9 @@ def test_version_1_is_one_key_for_all(options: dict[str, t.Any]) -> None:
         ((STUDIO_KEY, ["ws-1"], False, 3), "encryption_version must be"),
     ],
 )
-def test_bad_input_is_one_sentence_without_the_key(arguments: tuple[object, ...], message: str) -> None:
+def test_bad_input_is_one_sentence_without_the_key(arguments: tuple[t.Any, ...], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message) as refusal:
-        workstation_keys(*arguments)  # type: ignore[arg-type]
+        workstation_keys(*arguments)
     assert STUDIO_KEY not in str(refusal.value)
 
 
