@@ -12,18 +12,49 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_CONNECTION, ArgumentSpec
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import (
+    AWS_CONNECTION,
+    AZURE_CONNECTION,
+    GCP_CONNECTION,
+    ArgumentSpec,
+)
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    AsleepError,
     MissingLibraryError,
     Provider,
     ProviderError,
 )
-from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
 
-PROVIDERS: dict[str, tuple[ArgumentSpec, t.Callable[[t.Mapping[str, t.Any]], Provider]]] = {
-    "aws": (AWS_CONNECTION, Aws.connect),
+Options = t.Mapping[str, t.Any]
+
+
+def _aws(options: Options) -> Provider:
+    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
+
+    return Aws.connect(options)
+
+
+def _azure(options: Options) -> Provider:
+    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.azure import Azure
+
+    return Azure.connect(options)
+
+
+def _gcp(options: Options) -> Provider:
+    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.gcp import Gcp
+
+    return Gcp.connect(options)
+
+
+PROVIDERS: dict[str, tuple[ArgumentSpec, t.Callable[[Options], Provider]]] = {
+    "aws": (AWS_CONNECTION, _aws),
+    "azure": (AZURE_CONNECTION, _azure),
+    "gcp": (GCP_CONNECTION, _gcp),
 }
-"""How each provider's targets are opened: the options that count, and the function that takes them."""
+"""How each provider's targets are opened: the options that count, and the function that takes them.
+
+A cloud's libraries take a second to load, so they are loaded when the first of its targets is.
+"""
 
 TARGET_GROUP = "nim_providers"
 WORKERS = 16
@@ -54,9 +85,9 @@ class ActionModule(ActionBase):
         opened = [self._describe(str(name), task_vars) for name in names]
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             targets = list(pool.map(lambda target: _read(target, options["explain"]), opened))
-        unread = [target["target"] for target in targets if not target["read"]]
-        result.update(changed=False, targets=targets, unread=unread)
-        problems = [f"{target['target']} cannot be read: {target['error']}" for target in targets if not target["read"]]
+        unread = [target for target in targets if not target["read"] and not target["asleep"]]
+        result.update(changed=False, targets=targets, unread=[target["target"] for target in unread])
+        problems = [f"{target['target']} cannot be read: {target['error']}" for target in unread]
         if problems and options["fail_unread"]:
             result.update(failed=True, msg="\n".join(problems))
         elif problems:
@@ -98,6 +129,7 @@ def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
         "provider": target.get("provider"),
         "region": options.get("region"),
         "read": False,
+        "asleep": False,
         "error": target["error"],
         "deployments": [],
     }
@@ -108,6 +140,8 @@ def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
         statuses = connect(options).statuses(explain=explain)
     except MissingLibraryError as exc:
         return {**answer, "error": f"the Python library {exc.package} is not installed on the controller"}
+    except AsleepError as exc:
+        return {**answer, "asleep": True, "error": str(exc)}
     except (ProviderError, ValueError) as exc:
         return {**answer, "error": str(exc)}
     return {**answer, "read": True, "deployments": [status.as_dict() for _name, status in sorted(statuses.items())]}

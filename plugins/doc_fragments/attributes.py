@@ -66,3 +66,29 @@ attributes:
       - budgetguard.techops.aws
       - budgetguard.techops.all
 """
+
+    ACTIONGROUP_AZURE = r"""
+options: {}
+attributes:
+  action_group:
+    description:
+      - Belongs to a group, so that C(module_defaults) can set options for all its modules at once, by the name
+        C(group/budgetguard.techops.azure).
+    support: full
+    membership:
+      - budgetguard.techops.azure
+      - budgetguard.techops.all
+"""
+
+    ACTIONGROUP_GCP = r"""
+options: {}
+attributes:
+  action_group:
+    description:
+      - Belongs to a group, so that C(module_defaults) can set options for all its modules at once, by the name
+        C(group/budgetguard.techops.gcp).
+    support: full
+    membership:
+      - budgetguard.techops.gcp
+      - budgetguard.techops.all
+"""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.module_utils.basic import env_fallback
+
 ArgumentSpec = dict[str, dict[str, t.Any]]
 
 DEPLOYMENTS: ArgumentSpec = {
@@ -47,4 +49,47 @@ AWS_CONNECTION: ArgumentSpec = {
     "endpoint_url": {"type": "str"},
     "ca_bundle": {"type": "path"},
     "validate_certs": {"type": "bool", "default": True},
+}
+
+KUBERNETES: ArgumentSpec = {
+    "scheme": {"type": "str", "choices": ["internal", "public"], "default": "internal"},
+    "allowed_cidrs": {"type": "list", "elements": "str", "default": []},
+    "allow_public": {"type": "bool", "default": False},
+    "allow_plain_http": {"type": "bool", "default": False},
+    "endpoint_host": {"type": "str"},
+    "ngc_api_key": {"type": "str", "no_log": True},
+    "hf_token": {"type": "str", "no_log": True},
+    "storage_class": {"type": "str"},
+    "gateway_image": {"type": "str"},
+    "gateway_replicas": {"type": "int", "default": 2},
+}
+"""What is set up inside a cluster, for the modules that deploy to one."""
+
+GCP_CONNECTION: ArgumentSpec = {
+    "project": {"type": "str"},
+    "location": {"type": "str", "required": True},
+    "cluster": {"type": "str", "default": "budgetguard"},
+    "namespace": {"type": "str", "default": "budgetguard"},
+    "dns_endpoint": {"type": "bool", "default": False},
+    "service_account_file": {"type": "path"},
+    "service_account_contents": {"type": "jsonarg", "no_log": True},
+    "container_endpoint": {"type": "str"},
+    "compute_endpoint": {"type": "str"},
+}
+
+AZURE_CONNECTION: ArgumentSpec = {
+    "subscription_id": {"type": "str", "required": True, "fallback": (env_fallback, ["AZURE_SUBSCRIPTION_ID"])},
+    "resource_group": {"type": "str", "required": True},
+    "cluster": {"type": "str", "default": "budgetguard"},
+    "namespace": {"type": "str", "default": "budgetguard"},
+    "region": {"type": "str"},
+    "auth_source": {
+        "type": "str",
+        "choices": ["auto", "service_principal", "managed_identity", "cli"],
+        "default": "auto",
+    },
+    "tenant": {"type": "str", "fallback": (env_fallback, ["AZURE_TENANT_ID", "AZURE_TENANT"])},
+    "client_id": {"type": "str", "fallback": (env_fallback, ["AZURE_CLIENT_ID"])},
+    "secret": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AZURE_CLIENT_SECRET", "AZURE_SECRET"])},
+    "resource_manager_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_RESOURCE_MANAGER_ENDPOINT"])},
 }

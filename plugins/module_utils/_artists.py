@@ -60,7 +60,7 @@ def artists_config(
     before = _endpoints_of(published)
     found: dict[str, dict[str, list[dict[str, t.Any]]]] = {}
     for target in sorted(_checked_targets(targets), key=lambda item: str(item["target"])):
-        entries = _entries(target, catalog or {}) if target["read"] else _kept(before, str(target["target"]))
+        entries = _entries(target, catalog or {}) if target["read"] else _kept(before, target)
         for node, key, entry in entries:
             found.setdefault(node, {}).setdefault(key, []).append(entry)
     document = {
@@ -89,7 +89,7 @@ def provider_endpoints(
     found: dict[str, dict[str, t.Any]] = {}
     for target in sorted(_checked_targets(targets), key=lambda item: str(item["target"])):
         if not target["read"]:
-            for key, entry in _kept_provider(before, str(target["target"])):
+            for key, entry in _kept_provider(before, target):
                 found.setdefault(key, entry)
         elif _reachable(target):
             found.setdefault(PROVIDER_KEYS[target["provider"]], _provider_entry(target))
@@ -185,14 +185,19 @@ def _endpoints_of(published: t.Any) -> dict[str, dict[str, list[dict[str, t.Any]
 
 
 def _kept(
-    before: t.Mapping[str, t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]], target: str
+    before: t.Mapping[str, t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]], target: t.Mapping[str, t.Any]
 ) -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
-    """Yield what was published for a target that cannot be read now, marked as stale."""
+    """Yield what was published for a target that cannot be read now."""
     for node, providers in before.items():
         for key, entries in providers.items():
             for entry in entries:
-                if entry.get("target") == target:
-                    yield node, key, {**entry, "stale": True}
+                if entry.get("target") == target["target"]:
+                    yield node, key, _as_unread(entry, target)
+
+
+def _as_unread(entry: t.Mapping[str, t.Any], target: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Mark an entry as stale, unless the target was only switched off: what was published still holds then."""
+    return dict(entry) if target.get("asleep") else {**entry, "stale": True}
 
 
 def _ordered(
@@ -249,13 +254,15 @@ def _provider_entry(target: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
-def _kept_provider(before: t.Mapping[str, t.Any], target: str) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+def _kept_provider(
+    before: t.Mapping[str, t.Any], target: t.Mapping[str, t.Any]
+) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
     """Yield provider key and entry of what was published for a target that cannot be read now."""
     for key, entry in before.items():
         if not isinstance(entry, t.Mapping):
             raise ArtistsError(f"published[{key!r}]: must be a mapping; repair the published file, or remove it")
-        if entry.get("target") == target:
-            yield key, {**entry, "stale": True}
+        if entry.get("target") == target["target"]:
+            yield key, _as_unread(entry, target)
 
 
 def _base_url(endpoint: str) -> str:

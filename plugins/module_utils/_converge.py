@@ -29,6 +29,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, PlanError, Step, diff, plan, stages
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    AsleepError,
     ConflictError,
     MissingLibraryError,
     Provider,
@@ -89,15 +90,27 @@ class Round:
 def make_plan(provider: Provider, goal: Goal, seen: Snapshot) -> list[Step]:
     """Return the steps that lead from what was seen to the goal. Makes no calls."""
     resources = provider.resources(goal.wanted, seen) if goal.wanted else []
-    stops = [provider.stop_resource(status) for status in expand(goal.selections, seen.statuses, "stopped")]
+    stopped = {status.name: status for status in expand(goal.selections, seen.statuses, "stopped")}
+    stops = [provider.stop_resource(status) for status in stopped.values()]
     resources += [item for item in stops if item.key in seen.resources]
-    return plan(provider.kinds, resources, seen.resources, _unwanted(goal, seen))
+    if _goes_idle(goal, seen, stopped):
+        resources += provider.idle_resources(seen)
+    return plan(provider.kinds, resources, seen.resources, _unwanted(goal, seen, {item.key for item in resources}))
 
 
-def _unwanted(goal: Goal, seen: Snapshot) -> list[Key]:
-    """Return the objects of NIMs that must go and, where asked and nobody else needs them, the shared ones."""
+def _goes_idle(goal: Goal, seen: Snapshot, stopped: t.Container[str]) -> bool:
+    """Say whether the call is a stop after which nothing on the target should run."""
+    is_stop = not goal.wanted and any(item.state == "stopped" for item in goal.selections)
+    return is_stop and not any(status.replicas for name, status in seen.statuses.items() if name not in stopped)
+
+
+def _unwanted(goal: Goal, seen: Snapshot, kept: t.Container[Key]) -> list[Key]:
+    """Return the objects of NIMs that must go, what only they used and, on request, what the whole target shared."""
     gone = {status.name for status in expand(goal.selections, seen.statuses, "absent")}
     keys = [item.key for item in seen.resources.values() if item.deployment in gone]
+    if any(item.state == "absent" for item in goal.selections):
+        some = [item for item in seen.resources.values() if item.users is not None and item.key not in kept]
+        keys += [item.key for item in some if item.users is not None and item.users <= gone]
     left = {item.deployment for item in seen.resources.values() if item.deployment is not None} - gone
     if goal.purge_shared and not left and not goal.wanted:
         keys += [item.key for item in seen.resources.values() if item.deployment is None]
@@ -131,9 +144,12 @@ def _apply_shared(provider: Provider, steps: t.Sequence[Step], result: Round) ->
         try:
             provider.apply(step)
         except ProviderError as exc:
-            result.shared = exc
-            return False
-        result.done.append(step)
+            if not step.users:
+                result.shared = exc
+                return False
+            result.errors.update(dict.fromkeys(step.users, exc))
+        else:
+            result.done.append(step)
     return True
 
 
@@ -188,10 +204,14 @@ def converge(provider: Provider, goal: Goal, sleep: t.Callable[[float], None] = 
     """
     outcome = Outcome()
     names = [item.name for item in goal.wanted]
+    if not goal.check_mode:
+        provider.settle()
     seen = provider.observe(names)
     outcome.steps = steps = make_plan(provider, goal, seen)
-    outcome.warnings = _left_over(goal, seen)
+    outcome.warnings = [*seen.warnings, *_left_over(goal, seen)]
     provider.preflight(goal.wanted, steps, seen)
+    if goal.check_mode:
+        _rehearse(provider, steps, outcome)
     try:
         for attempt in range(ROUNDS):
             if goal.check_mode or not steps:
@@ -209,6 +229,20 @@ def converge(provider: Provider, goal: Goal, sleep: t.Callable[[float], None] = 
     except (PlanError, ProviderError) as exc:
         outcome.target_error = str(exc)
     return outcome
+
+
+def _rehearse(provider: Provider, steps: t.Sequence[Step], outcome: Outcome) -> None:
+    """Let the target check the steps, so that check mode tells of what the run would be refused."""
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        futures = [(step, pool.submit(provider.rehearse, step)) for step in steps]
+    for step, future in futures:
+        try:
+            future.result()
+        except ProviderError as exc:
+            concerned = [step.deployment] if step.deployment else list(step.users or ())
+            outcome.errors.update({name: str(exc) for name in concerned if name not in outcome.errors})
+            if not concerned and outcome.target_error is None:
+                outcome.target_error = str(exc)
 
 
 def _left_over(goal: Goal, seen: Snapshot) -> list[str]:
@@ -234,7 +268,11 @@ def _report(
     if goal.check_mode:
         statuses = _predict(goal, seen)
     elif concerned and (outcome.done or any(item.start for item in goal.wanted)):
-        statuses = _wait(provider, goal, sorted(concerned), outcome, sleep)
+        try:
+            statuses = _wait(provider, goal, sorted(concerned), outcome, sleep)
+        except AsleepError:
+            # The stop has switched the whole target off: there is nobody to ask, and nothing runs.
+            statuses = _predict(goal, seen)
     else:
         statuses = {name: status for name, status in seen.statuses.items() if name in concerned}
     gone = {
@@ -336,9 +374,13 @@ def run_info(module: AnsibleModule, connect: t.Callable[[], Provider]) -> t.NoRe
         statuses = connect().statuses(explain=True)
     except MissingLibraryError as exc:
         module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
+    except AsleepError as exc:
+        module.warn(str(exc))
+        module.exit_json(changed=False, asleep=True, deployments=[])
     except (ProviderError, ValueError) as exc:
         module.fail_json(msg=f"The target cannot be read. {exc}")
-    module.exit_json(changed=False, deployments=[status.as_dict() for _name, status in sorted(statuses.items())])
+    deployments = [status.as_dict() for _name, status in sorted(statuses.items())]
+    module.exit_json(changed=False, asleep=False, deployments=deployments)
 
 
 def build_result(goal: Goal, outcome: Outcome) -> dict[str, t.Any]:

@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import re
+import typing as t
+
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Wanted
 
 _KEY = re.compile(r"^[!-~]{16,}$")
 
@@ -29,3 +32,27 @@ def check_key(option: str, value: str | None) -> str | None:
             "Is it a mapping, a path, or an unresolved variable?"
         )
     return key
+
+
+def missing_keys(
+    wanted: t.Sequence[Wanted],
+    ngc_api_key: str | None,
+    hf_token: str | None,
+    stored: t.Container[str] | None,
+    hf_field: str = "HF_TOKEN",
+) -> list[str]:
+    """Say which keys the NIMs need that are neither given nor stored on the target already.
+
+    ``stored`` names the fields of the target's secret; None means that it has no usable one.
+    """
+    if not wanted:
+        return []
+    if ngc_api_key is None and stored is None:
+        return ["ngc_api_key is not set and there is no secret yet; NVIDIA's registry needs an NGC API key"]
+    # A key that is given replaces the whole secret, so what the old one held does not count.
+    kept = stored if stored is not None and ngc_api_key is None else ()
+    gated = sorted(item.node for item in wanted if item.needs_hf_token)
+    if not gated or hf_token is not None or hf_field in kept:
+        return []
+    what = f"hf_token is not set; {', '.join(gated)} downloads gated weights with a Hugging Face token"
+    return [f"{what} whose account has accepted the licences"]

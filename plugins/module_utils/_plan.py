@@ -52,6 +52,8 @@ class Resource:
     """One cloud object: what is compared (``spec``) and what is only known (``facts``, such as ARNs).
 
     ``managed``: made by this collection. ``ending``: already marked for deletion by the cloud, which only waits.
+    ``users``: the deployments that need an object which several NIMs share, such as a pool of GPU machines. It goes
+    with its last user, and its failure is theirs alone. None: it belongs to the whole target.
     """
 
     kind: str
@@ -61,6 +63,7 @@ class Resource:
     facts: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict, compare=False)
     managed: bool = dataclasses.field(default=True, compare=False)
     ending: bool = dataclasses.field(default=False, compare=False)
+    users: frozenset[str] | None = dataclasses.field(default=None, compare=False)
 
     @property
     def key(self) -> Key:
@@ -93,6 +96,12 @@ class Step:
         """Say in a line what is done, for example ``update ecs_service nim-flux-dev-l40s (replicas)``."""
         fields = ", ".join(change.path for change in self.changes)
         return f"{self.action} {self.kind} {self.name}" + (f" ({fields})" if fields else "")
+
+    @property
+    def users(self) -> frozenset[str] | None:
+        """Name the NIMs that the object serves; None where that is the whole target."""
+        served = [item.users for item in (self.want, self.have) if item is not None and item.users is not None]
+        return frozenset().union(*served) if served else None
 
     def changes_field(self, field: str) -> bool:
         """Say whether a top-level field, or something below it, differs."""

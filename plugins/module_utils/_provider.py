@@ -22,6 +22,10 @@ class ConflictError(ProviderError):
     """Somebody else changed the same object meanwhile: look again and plan again."""
 
 
+class AsleepError(ProviderError):
+    """The whole target was switched off, so what is on it cannot be asked; nothing on it runs."""
+
+
 class MissingLibraryError(Exception):
     """A Python library is not installed on the controller. ``package`` names what to install."""
 
@@ -33,16 +37,21 @@ class MissingLibraryError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """Everything of ours that a target holds, read at one moment."""
+    """Everything of ours that a target holds, read at one moment, and what the person should know about it."""
 
     resources: t.Mapping[Key, Resource]
     statuses: t.Mapping[str, Status]
+    warnings: tuple[str, ...] = ()
 
 
 class Provider(abc.ABC):
     """One target: an account and region, a cluster, an organisation or a Docker engine."""
 
     kinds: tuple[Kind, ...] = ()
+
+    @abc.abstractmethod
+    def settle(self) -> None:
+        """Wait until what an earlier run started has ended. Called before the first look, but not in check mode."""
 
     @abc.abstractmethod
     def observe(self, names: t.Sequence[str]) -> Snapshot:
@@ -56,6 +65,10 @@ class Provider(abc.ABC):
     def stop_resource(self, status: Status) -> Resource:
         """Return the one object, with the one field, that switches this NIM off. Pure."""
 
+    def idle_resources(self, seen: Snapshot) -> list[Resource]:
+        """Return what should change on a target on which a stop leaves no NIM running. Pure."""
+        return []
+
     @abc.abstractmethod
     def preflight(self, wanted: t.Sequence[Wanted], steps: t.Sequence[Step], seen: Snapshot) -> None:
         """Raise :class:`ProviderError` for anything that would make the steps fail, before the first one."""
@@ -65,12 +78,16 @@ class Provider(abc.ABC):
         """Carry out one step."""
 
     @abc.abstractmethod
-    def apply_batch(self, steps: t.Sequence[Step]) -> None:
-        """Carry out the steps of all NIMs on one shared list."""
+    def rehearse(self, step: Step) -> None:
+        """Let the target check one step without carrying it out, where it can do that. Used in check mode."""
 
-    @abc.abstractmethod
+    def apply_batch(self, steps: t.Sequence[Step]) -> None:
+        """Carry out the steps of all NIMs on one shared list, for a provider with kinds of that sort."""
+        raise NotImplementedError
+
     def verify_batch(self, steps: t.Sequence[Step]) -> None:
         """Raise :class:`ConflictError` if another run has overwritten what :meth:`apply_batch` did."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import typing as t
 
-STATES = ("failed", "unreadable", "unknown", "starting", "stopping", "running", "stopped")
-"""The states of a row, the one that needs attention most first. A target that was not read is unreadable."""
+STATES = ("failed", "unreadable", "unknown", "starting", "stopping", "running", "stopped", "asleep")
+"""The states of a row, the one that needs attention most first.
+
+A target that was not read is unreadable, or asleep if the whole of it was switched off.
+"""
 
 _HEADINGS: t.Mapping[str, str] = {
     "node": "NODE",
@@ -82,7 +85,7 @@ def _unreadable_row(target: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "node": None,
         "target": target["target"],
         "tier": None,
-        "state": "unreadable",
+        "state": "asleep" if target.get("asleep") else "unreadable",
         "running": None,
         "replicas": None,
         "endpoint": None,

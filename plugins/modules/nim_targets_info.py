@@ -36,7 +36,7 @@ options:
     default: true
   fail_unread:
     description:
-      - Fail if any target cannot be read.
+      - Fail if any target cannot be read. One that is switched off does not count.
     type: bool
     default: false
 """
@@ -71,6 +71,12 @@ targets:
       description: Whether the target could be read.
       type: bool
       sample: true
+    asleep:
+      description:
+        - Whether it could not be read because the whole target was switched off, such as a stopped AKS cluster. Then
+          nothing on it runs, and what was published about it still holds.
+      type: bool
+      sample: false
     error:
       description: Why it could not be read.
       type: str
@@ -81,7 +87,7 @@ targets:
       elements: dict
       sample: []
 unread:
-  description: Names of the targets that could not be read.
+  description: Names of the targets that could not be read, without those that are switched off.
   returned: always
   type: list
   elements: str

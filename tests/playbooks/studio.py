@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A studio in a folder: an inventory, workstations that are folders, and the sandbox as its AWS account.
+"""A studio in a folder: an inventory, workstations that are folders, and the sandbox as its clouds.
 
 All secrets are canaries. They reach Ansible by the environment only, so whatever holds one afterwards has leaked it.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.clusters.cluster import is_write
 from tests.sandbox import Sandbox
 from tests.tools import layout
 
@@ -87,8 +88,19 @@ class Studio:
             (self.comfyui(name) / "main.py").touch()
 
     def target(self, region: str, **options: t.Any) -> dict[str, t.Any]:
-        """Return the variable nim_target of a target in the sandbox."""
+        """Return the variable nim_target of an AWS target in the sandbox."""
         return {"region": region, "allowed_cidrs": ["10.20.0.0/16"], **options}
+
+    def use_three_clouds(self) -> None:
+        """Add an AKS and a GKE cluster, and have FLUX Dev and Llama 3.1 in all clouds."""
+        networks = {"allowed_cidrs": ["10.20.0.0/16"]}
+        self.targets["azure-eastus"] = {"resource_group": "studio", "region": "eastus", **networks}
+        self.targets["gcp-us-central1"] = {"location": "us-central1-a", **networks}
+        big = {"gpu_tier": "a100-80gb"}
+        self.matrix = {
+            "FLUX Dev": {"aws": {"gpu_tier": "l40s"}, "azure": big, "gcp": big},
+            "Llama 3.1": {"aws": {"gpu_tier": "l4"}, "azure": {"gpu_tier": "a10"}, "gcp": {"gpu_tier": "l4"}},
+        }
 
     def comfyui(self, workstation: str) -> Path:
         """Return a workstation's ComfyUI folder."""
@@ -125,11 +137,15 @@ class Studio:
         targets: dict[str, dict[str, t.Any]] = {name: {"nim_target": target} for name, target in self.targets.items()}
         for name, provider in self.providers.items():
             targets[name]["nim_provider"] = provider
+        groups: dict[str, dict[str, t.Any]] = {}
+        for name, target in targets.items():
+            group = name.partition("-")[0]
+            groups.setdefault(group if group in ("azure", "gcp") else "aws", {"hosts": {}})["hosts"][name] = target
         content = {
             "all": {
                 "vars": variables,
                 "children": {
-                    "nim_providers": {"children": {"aws": {"hosts": targets}}},
+                    "nim_providers": {"children": groups},
                     "artist_workstations": {"hosts": {name: {} for name in self.workstations}},
                 },
             }
@@ -196,11 +212,16 @@ class Studio:
         return self.writes()
 
     def writes(self) -> int:
-        """Return how many calls have changed something in AWS."""
-        reads = ("Describe", "Get", "List", "AssumeRole")
-        return sum(1 for call in self.control.calls() if not call["action"].startswith(reads))
+        """Return how many calls have changed something in a cloud."""
+        return sum(1 for call in self.control.calls() if _is_write(call))
 
     def files_with(self, text: str) -> list[str]:
         """Return all files below the studio's folder that hold a text."""
         files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
         return [str(path.relative_to(self.folder)) for path in files if text.encode() in path.read_bytes()]
+
+
+def _is_write(call: dict[str, t.Any]) -> bool:
+    if call["service"] in ("arm", "entra", "gke", "google-compute", "google-oauth", "kube"):
+        return is_write(call)
+    return not call["action"].startswith(("Describe", "Get", "List", "AssumeRole"))

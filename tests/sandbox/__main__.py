@@ -45,16 +45,23 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--scale-in-seconds", type=float, default=0.0, help="how long an instance without tasks is kept"
     )
     parser.add_argument(
+        "--cluster-seconds",
+        type=float,
+        default=DEFAULTS.cluster_seconds,
+        help="how long work on a managed Kubernetes cluster or one of its pools takes",
+    )
+    parser.add_argument(
         "--stop-with-stdin", action="store_true", help="stop when standard input ends, so that no parent is outlived"
     )
     parser.add_argument("--stop-after-idle", type=float, help="stop when nothing has been asked for so many seconds")
     return parser.parse_args(arguments)
 
 
-def environment(server: SandboxServer, ca: ThrowAwayCA) -> dict[str, str]:
+def environment(server: SandboxServer, ca: ThrowAwayCA, key_file: Path) -> dict[str, str]:
     """Return the variables that point SDKs and HTTP clients at the sandbox."""
     ca_file = str(ca.certificate_path.resolve())
     alphabet = string.ascii_letters + string.digits
+    clouds = server.application.clouds
     proxy = server.proxy_url
     without_proxy = f"{LOOPBACK},localhost"
     return {
@@ -67,6 +74,8 @@ def environment(server: SandboxServer, ca: ThrowAwayCA) -> dict[str, str]:
         + "".join(secrets.choice(string.ascii_uppercase + "234567") for _number in range(16)),
         "AWS_SECRET_ACCESS_KEY": "".join(secrets.choice(alphabet) for _number in range(40)),
         "AWS_EC2_METADATA_DISABLED": "true",
+        **clouds.azure.environment(server.url),
+        **clouds.gcp.environment(server.url, key_file),
         "HTTP_PROXY": proxy,
         "http_proxy": proxy,
         "HTTPS_PROXY": proxy,
@@ -128,21 +137,25 @@ def main(arguments: list[str]) -> int:
             "startup_seconds": options.startup_seconds,
             "drain_seconds": options.drain_seconds,
             "scale_in_seconds": options.scale_in_seconds,
+            "cluster_seconds": options.cluster_seconds,
         }
     )
     lock = lock_directory(options.dir)
     env_file = options.dir / "env"
     env_file.unlink(missing_ok=True)
+    key_file = options.dir / "google.json"
     ca = ThrowAwayCA(options.dir)
     server = SandboxServer(ca, options.port, options.proxy_port)
     try:
-        server.application.aws.warm_up(WARM_REGION)
+        server.application.clouds.aws.warm_up(WARM_REGION)
         server.start()
-        write_environment(env_file, environment(server, ca))
+        write_private(key_file, server.application.clouds.gcp.account.key_file(server.url).encode())
+        write_environment(env_file, environment(server, ca, key_file))
         print(f"sandbox ready at {server.url}, variables in {env_file}", flush=True)
         wait_for_stop(server, options.stop_with_stdin, options.stop_after_idle)
     finally:
         env_file.unlink(missing_ok=True)
+        key_file.unlink(missing_ok=True)
         ca.certificate_path.unlink(missing_ok=True)
         server.close()
         lock.close()

@@ -13,9 +13,9 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
-from tests.sandbox.aws import AwsApplication
 from tests.sandbox.ca import ThrowAwayCA
 from tests.sandbox.calls import CallLog, Interferences
+from tests.sandbox.clouds import Clouds
 from tests.sandbox.control import PREFIX, ControlApi
 from tests.sandbox.nim_stub import NimStub
 from tests.sandbox.proxy import ProxyServer
@@ -24,22 +24,15 @@ LOOPBACK = "127.0.0.1"
 
 
 class SandboxApplication:
-    """The WSGI application: the control API under its prefix, everything else is a cloud's API.
+    """The WSGI application: the control API under its prefix, everything else is a cloud's API."""
 
-    Another cloud is one more application, chosen here by the path its API has.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, ca_pem: str) -> None:
         self.last_request = time.monotonic()
         self.calls = CallLog()
         self.interferences = Interferences()
         self.nim_stub = NimStub()
-        self.aws = AwsApplication(self.calls, self.interferences)
-        self.control = ControlApi(self.calls, self.interferences, self.nim_stub, self.reset_clouds)
-
-    def reset_clouds(self) -> None:
-        """Forget everything in all simulated clouds."""
-        self.aws.reset()
+        self.clouds = Clouds(ca_pem, self.calls, self.interferences)
+        self.control = ControlApi(self.calls, self.interferences, self.nim_stub, self.clouds)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Route by path."""
@@ -50,7 +43,7 @@ class SandboxApplication:
     def _respond(self, request: Request) -> Response:
         if request.path.startswith(PREFIX):
             return self.control(request)
-        return self.aws(request)
+        return self.clouds(request)
 
 
 class QuietHandler(MotoRequestHandler):
@@ -66,7 +59,7 @@ class SandboxServer:
     """Both listening sockets, each served by a thread. Use `close` in every case."""
 
     def __init__(self, ca: ThrowAwayCA, port: int = 0, proxy_port: int = 0) -> None:
-        self.application = SandboxApplication()
+        self.application = SandboxApplication(ca.certificate_path.read_text())
         self._https: BaseWSGIServer = make_server(
             LOOPBACK, port, self.application, threaded=True, request_handler=QuietHandler
         )

@@ -141,11 +141,13 @@ class AwsApplication:
         fault = self._interferences.apply(aws.service, aws.action, aws.body, "before")
         if fault is not None:
             response = error_response(aws.protocol, fault.status, fault.code or "", fault.message)
+            response.headers.update(fault.headers)
         else:
             response = self._handle(request, aws)
             late_fault = self._interferences.apply(aws.service, aws.action, aws.body, "after")
             if late_fault is not None:
                 response = error_response(aws.protocol, late_fault.status, late_fault.code or "", late_fault.message)
+                response.headers.update(late_fault.headers)
         call.refused = response.headers.pop(REFUSED_HEADER, None)
         call.status = response.status_code
         return response

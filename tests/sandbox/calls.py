@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.sandbox.state import seconds
 
-WHEN = ("before", "after")
+WHEN = ("before", "after", "operation")
 
 
 @dataclass
@@ -72,13 +72,16 @@ class Interference:
     times: int | None = 1
     #: A text that must occur in the request body.
     match: str | None = None
-    #: Before the call is handled, or after (the effect is done, the answer is late or lost).
+    #: Before the call is handled, or after (the effect is done, the answer is late or lost). "operation": the call is
+    #: accepted, and the long-running work that it starts fails in the end (managed clusters and their pools only).
     when: str = "before"
     delay_seconds: float = 0.0
     #: The error code; None for a mere delay.
     code: str | None = None
     message: str = "Injected by the sandbox"
     status: int = 400
+    #: Headers of the error's answer, such as Retry-After.
+    headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Interference:
@@ -98,6 +101,9 @@ class Interference:
         status = body.get("status", 400)
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError(f"status must be an HTTP error status from 400 to 599, got {status!r}")
+        headers = body.get("headers", {})
+        if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+            raise ValueError(f"headers must be an object with texts, got {headers!r}")
         return cls(**body)
 
     def hits(self, service: str, action: str, body: str, when: str) -> bool:

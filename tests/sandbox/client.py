@@ -27,6 +27,8 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+#: How the names of variables start that a sandbox process must not inherit.
+CLOUD_VARIABLES = ("AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_", "MOTO_")
 
 
 class SandboxStartError(Exception):
@@ -96,8 +98,12 @@ class SandboxControl:
         match: str | None = None,
         when: str = "before",
         delay_seconds: float = 0.0,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        """Answer the next `times` (None: all) matching calls with an error, before or after they took effect."""
+        """Answer the next `times` (None: all) matching calls with an error, before or after they took effect.
+
+        With `when` "operation" they are answered as usual, and the long-running work that they start fails.
+        """
         self.request(
             "POST",
             "fault",
@@ -111,6 +117,7 @@ class SandboxControl:
                 "match": match,
                 "when": when,
                 "delay_seconds": delay_seconds,
+                "headers": headers or {},
             },
         )
 
@@ -155,7 +162,7 @@ class SandboxControl:
         delay_seconds: float | None = None,
         log_lines: list[str] | None = None,
     ) -> None:
-        """Say what becomes of the ECS service of this name."""
+        """Say what becomes of the ECS service and of the Kubernetes Deployments of this name."""
         self.request(
             "POST",
             "nim",
@@ -172,12 +179,22 @@ class SandboxControl:
         self.request("POST", "dns", {"host": host, "target": target})
 
     def defaults(self, **values: float) -> dict[str, float]:
-        """Change durations (`startup_seconds`, `drain_seconds`, `scale_in_seconds`); returns all of them."""
+        """Change durations (`startup_seconds`, `drain_seconds`, `scale_in_seconds`, `cluster_seconds`).
+
+        Returns all of them.
+        """
         answer: dict[str, float] = self.request("POST", "defaults", dict(values))
         return answer
 
+    def quota(self, cloud: str, region: str, name: str, limit: int) -> None:
+        """Change a quota of `cloud` azure or gcp. The region of Google's project-wide quotas is ``global``."""
+        self.request("POST", "quota", {"cloud": cloud, "region": region, "name": name, "limit": limit})
+
     def resources(self, region: str | None = None) -> dict[str, Any]:
-        """Names of what exists: of all regions and ``global``, or of one region (empty if nothing is there)."""
+        """Names of what exists, or those of one region (empty if nothing is there).
+
+        Besides AWS's regions and its ``global`` there are ``azure``, ``gcp`` and ``kube``.
+        """
         found: dict[str, Any] = self.request("GET", "resources")
         return found if region is None else found.get(region, {})
 
@@ -258,7 +275,7 @@ class Sandbox:
         for name, value in self._options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         # Nothing of the caller's cloud settings may get in.
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(CLOUD_VARIABLES)}
         environ["PYTHONPATH"] = str(REPOSITORY)
         self._log_path = self.directory / "sandbox.log"
         with self._log_path.open("wb") as log:

@@ -13,10 +13,10 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.calls import CallLog, Interference, Interferences
-from tests.sandbox.ecs_runtime import RUNTIME, Outcome
-from tests.sandbox.inventory import resources
+from tests.sandbox.clouds import Clouds
+from tests.sandbox.ecs_runtime import Outcome
 from tests.sandbox.nim_stub import NimStub
-from tests.sandbox.state import DEFAULTS, STATE_LOCK
+from tests.sandbox.state import DEFAULTS
 
 PREFIX = "/_sandbox/"
 
@@ -24,25 +24,24 @@ PREFIX = "/_sandbox/"
 class ControlApi:
     """Answers requests under `PREFIX`."""
 
-    def __init__(
-        self, calls: CallLog, interferences: Interferences, nim_stub: NimStub, reset_clouds: Callable[[], None]
-    ) -> None:
+    def __init__(self, calls: CallLog, interferences: Interferences, nim_stub: NimStub, clouds: Clouds) -> None:
         self._calls = calls
         self._interferences = interferences
         self._nim_stub = nim_stub
-        self._reset_clouds = reset_clouds
+        self._clouds = clouds
         self._start_defaults = asdict(DEFAULTS)
         self._routes: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
             ("GET", "ready"): lambda _body: {"ready": True},
             ("GET", "calls"): lambda _body: calls.as_list(),
             ("DELETE", "calls"): self._clear_calls,
-            ("GET", "resources"): lambda _body: resources(),
+            ("GET", "resources"): lambda _body: clouds.resources(),
             ("GET", "faults"): lambda _body: interferences.as_list(),
             ("DELETE", "faults"): self._clear_faults,
             ("POST", "fault"): self._add_fault,
             ("POST", "hook"): self._add_hook,
             ("POST", "nim"): self._set_outcome,
             ("POST", "dns"): self._add_alias,
+            ("POST", "quota"): self._set_quota,
             ("GET", "defaults"): lambda _body: asdict(DEFAULTS),
             ("POST", "defaults"): self._change_defaults,
             ("POST", "reset"): self._reset,
@@ -90,14 +89,23 @@ class ControlApi:
             raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
         deployment = body.get("deployment")
         if not isinstance(deployment, str) or not deployment:
-            raise ValueError("deployment must be the name of an ECS service")
+            raise ValueError("deployment must be the name of an ECS service or a Kubernetes Deployment")
         outcome = Outcome.from_json(body.get("outcome", "ready"), body.get("delay_seconds"), body.get("log_lines"))
-        with STATE_LOCK:
-            RUNTIME.set_outcome(deployment, outcome)
+        self._clouds.set_outcome(deployment, outcome)
         return {}
 
     def _add_alias(self, body: dict[str, Any]) -> dict[str, Any]:
         self._nim_stub.add_alias(body.get("host"), body.get("target"))
+        return {}
+
+    def _set_quota(self, body: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(body) - {"cloud", "region", "name", "limit"})
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        limit = body.get("limit")
+        if type(limit) is not int or limit < 0:
+            raise ValueError(f"limit must be a whole number from 0, got {limit!r}")
+        self._clouds.set_quota(str(body.get("cloud")), str(body.get("region")), str(body.get("name")), limit)
         return {}
 
     def _change_defaults(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +114,7 @@ class ControlApi:
 
     def _reset(self, _body: dict[str, Any]) -> dict[str, Any]:
         self._interferences.clear()
-        self._reset_clouds()
+        self._clouds.reset()
         self._nim_stub.reset()
         DEFAULTS.change(self._start_defaults)
         self._calls.clear()

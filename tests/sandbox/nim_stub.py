@@ -5,7 +5,7 @@
 
 A NIM is found the way a real request finds it: the host names a load balancer, the port a listener, the path a rule,
 the rule rewrites the path and forwards to a target group. If a target there is healthy, a NIM of the kind that the
-ECS service's image says gives the answer.
+ECS service's image says gives the answer. Load balancers of other clouds are added with `NimStub.add_hosts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from moto.ecs.models import ecs_backends
@@ -93,47 +93,99 @@ class HttpRequest:
         return urlsplit(self.target).path
 
 
-class NimStub:
-    """Load balancers by DNS name, and the NIMs behind them."""
+class Host(Protocol):
+    """A load balancer. Needs STATE_LOCK held."""
 
-    def __init__(self) -> None:
+    def check_connection(self, scheme: str, port: int) -> None:
+        """Raise `NoConnectionError` if nothing would answer on this port."""
+
+    def answer(self, scheme: str, port: int, request: HttpRequest) -> HttpAnswer:
+        """Return what a client gets. Raises `NoConnectionError`."""
+        ...
+
+
+class Hosts(Protocol):
+    """Load balancers of one kind."""
+
+    def host(self, name: str) -> Host | None:
+        """Return the one with this name or address as it is now; None if there is none. Needs STATE_LOCK held."""
+        ...
+
+
+class NimStub:
+    """Load balancers by name or address, and the NIMs behind them."""
+
+    def __init__(self, *hosts: Hosts) -> None:
+        self._hosts: list[Hosts] = [AlbHosts(), *hosts]
         self._aliases: dict[str, str] = {}
+
+    def add_hosts(self, hosts: Hosts) -> None:
+        """Look for load balancers there, too."""
+        self._hosts.append(hosts)
 
     def reset(self) -> None:
         """Forget the aliases."""
         self._aliases.clear()
 
     def add_alias(self, host: object, target: object) -> None:
-        """Let a name of the studio lead to a load balancer, as a CNAME record does. Raises ValueError."""
+        """Let a name of the studio lead to a load balancer, as a DNS record does. Raises ValueError."""
         for name, value in (("host", host), ("target", target)):
             if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9.-]+", value):
-                raise ValueError(f"{name} must be a host name")
+                raise ValueError(f"{name} must be a host name or an IP address")
         self._aliases[str(host).lower()] = str(target).lower()
 
     def check_connection(self, scheme: str, host: str, port: int) -> None:
         """Raise `UnknownHostError` or `NoConnectionError` if nothing would answer there."""
         with STATE_LOCK:
-            self._listener(scheme, host, port)
+            self._find(host).check_connection(scheme, port)
 
     def answer(self, scheme: str, host: str, port: int, request: HttpRequest) -> HttpAnswer:
         """Return what a client gets from this URL. Raises `UnknownHostError` or `NoConnectionError`."""
         with STATE_LOCK:
-            RUNTIME.advance()
-            listener = self._listener(scheme, host, port)
-            return _answer_of_listener(listener, host, request)
+            return self._find(host).answer(scheme, port, request)
 
-    def _listener(self, scheme: str, host: str, port: int) -> FakeListener:
-        host = self._aliases.get(host.lower(), host.lower())
-        balancer = _load_balancer(host)
-        if balancer is None:
-            raise UnknownHostError(f"no simulated host is called {host}")
-        for listener in balancer.listeners.values():
+    def _find(self, name: str) -> Host:
+        name = self._aliases.get(name.lower(), name.lower())
+        for hosts in self._hosts:
+            found = hosts.host(name)
+            if found is not None:
+                return found
+        raise UnknownHostError(f"no simulated host is called {name}")
+
+
+class AlbHosts:
+    """The application load balancers of AWS."""
+
+    def host(self, name: str) -> AlbHost | None:
+        """Return the one with this DNS name."""
+        balancer = _load_balancer(name)
+        return AlbHost(balancer, name) if balancer is not None else None
+
+
+@dataclass(frozen=True)
+class AlbHost:
+    """An application load balancer."""
+
+    balancer: FakeLoadBalancer
+    name: str
+
+    def check_connection(self, scheme: str, port: int) -> None:
+        """Raise `NoConnectionError` if there is no listener for this."""
+        self._listener(scheme, port)
+
+    def answer(self, scheme: str, port: int, request: HttpRequest) -> HttpAnswer:
+        """Return what the first rule that matches says."""
+        RUNTIME.advance()
+        return _answer_of_listener(self._listener(scheme, port), self.name, request)
+
+    def _listener(self, scheme: str, port: int) -> FakeListener:
+        for listener in self.balancer.listeners.values():
             if int(listener.port) != port:
                 continue
             if listener.protocol.lower() != scheme:
-                raise NoConnectionError(f"{host} speaks {listener.protocol} on port {port}, not {scheme}")
+                raise NoConnectionError(f"{self.name} speaks {listener.protocol} on port {port}, not {scheme}")
             return listener
-        raise NoConnectionError(f"{host} has no listener on port {port}")
+        raise NoConnectionError(f"{self.name} has no listener on port {port}")
 
 
 def _load_balancer(host: str) -> FakeLoadBalancer | None:

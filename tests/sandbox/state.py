@@ -42,6 +42,9 @@ class Defaults:
     drain_seconds: float = 0.3
     #: How long an instance without tasks is kept before managed scaling ends it. AWS: about 15 minutes.
     scale_in_seconds: float = 0.0
+    #: How long work on a managed Kubernetes cluster takes: to create, change or delete it or one of its pools.
+    #: Azure and Google: 3 to 10 minutes.
+    cluster_seconds: float = 0.2
 
     def change(self, values: dict[str, object]) -> None:
         """Set some durations. Raises ValueError for an unknown name or a value that is not a number >= 0."""

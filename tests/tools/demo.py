@@ -51,11 +51,11 @@ def main() -> int:
     for name in WORKSTATIONS:
         make_comfyui(DIRECTORY / "workstations" / name / "ComfyUI")
 
-    title("1. site: deploy four NIMs, publish their endpoints, configure three workstations")
+    title("1. site: deploy eight NIMs on AWS, Azure and GCP, publish their endpoints, configure three workstations")
     changed = play(environment, "site")
     title(f"2. start: switch {', '.join(STARTED)} on and wait until they are ready")
     changed += play(environment, "start", {"nim_nodes": STARTED})
-    title("3. deploy a fifth on a GPU that is too small: refused before anything is created")
+    title("3. deploy one more on a GPU that is too small: refused before anything is created")
     play(environment, "deploy", {"nim_matrix": {"FLUX Canny": {"aws": {"gpu_tier": "t4"}}}}, refused=True)
     title("4. status: what runs where")
     play(environment, "status")

@@ -15,34 +15,59 @@ import shutil
 import subprocess
 import sys
 
-PACKAGES = {
-    "openssh-server": "sshd",
-    "openssh-client": "ssh",
-    "sudo": "sudo",
-    "tcsh": "tcsh",
+PROGRAMS = {
+    "haproxy": ("haproxy",),
+    "kubectl": ("kubectl", "kubernetes-client"),
+    "ssh": ("openssh-client",),
+    "sshd": ("openssh-server",),
+    "sudo": ("sudo",),
+    "tcsh": ("tcsh",),
 }
-"""Debian package: a program that it brings."""
+"""Program: the Debian packages of which any brings it. Others than Debian call that of kubectl by its own name."""
+
+_VENV = "python3-venv"
 
 _SEARCHED = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
-def missing() -> list[str]:
-    """Return the packages whose program is not on this machine, and Python's venv module where Debian left it out."""
-    packages = [package for package, program in PACKAGES.items() if not shutil.which(program, path=_SEARCHED)]
+def missing() -> list[tuple[str, ...]]:
+    """Return packages, one of each group, whose program is not here, and Python's venv module if Debian left it out."""
+    groups = [packages for program, packages in PROGRAMS.items() if not shutil.which(program, path=_SEARCHED)]
     if importlib.util.find_spec("ensurepip") is None:
-        packages.append("python3-venv")
-    return packages
+        groups.append((_VENV,))
+    return groups
 
 
-def install(packages: list[str]) -> bool:
-    """Install packages with apt-get; return whether it could."""
-    command = ["install", "--no-install-recommends", *packages]
+def install(groups: list[tuple[str, ...]]) -> bool:
+    """Install one package of each group with apt-get; return whether it could."""
     # The package lists are only fetched when the first try shows that they are missing or old.
-    complaint = _apt_get(*command)
+    complaint = _install_all(groups)
     if complaint:
-        complaint = _apt_get("update") or _apt_get(*command)
+        complaint = _apt_get("update") or _install_all(groups)
     sys.stderr.write(complaint)
     return not complaint
+
+
+def _install_all(groups: list[tuple[str, ...]]) -> str:
+    """Install one package of each group; return nothing if that succeeded, else what apt-get said."""
+    # One call for all that have only one name is quicker. A name that is unknown would fail the whole call.
+    certain = [group[0] for group in groups if len(group) == 1]
+    complaint = _apt_get("install", "--no-install-recommends", *certain) if certain else ""
+    for group in groups:
+        if len(group) > 1:
+            complaint += _install_any(group)
+    return complaint
+
+
+def _install_any(group: tuple[str, ...]) -> str:
+    """Install the first package of a group that there is; return nothing if there was one, else what apt-get said."""
+    complaint = ""
+    for package in group:
+        answer = _apt_get("install", "--no-install-recommends", package)
+        if not answer:
+            return ""
+        complaint += answer
+    return complaint
 
 
 def _apt_get(*words: str) -> str:
@@ -61,13 +86,14 @@ def _apt_get(*words: str) -> str:
 
 def main() -> int:
     """Install what is missing if that is possible; return 1 if something is still missing in continuous integration."""
-    packages = missing()
-    if not packages:
+    groups = missing()
+    if not groups:
         return 0
-    if os.geteuid() == 0 and shutil.which("apt-get") and install(packages):
-        print(f"Installed {', '.join(packages)}.")
+    names = ", ".join(" or ".join(group) for group in groups)
+    if os.geteuid() == 0 and shutil.which("apt-get") and install(groups):
+        print(f"Installed {names}.")
         return 0
-    print(f"Missing on this machine: {', '.join(packages)} (names as on Debian). The tests that need them will skip.")
+    print(f"Missing on this machine: {names} (names as on Debian). The tests that need them will skip.")
     return 1 if os.environ.get("CI") in ("true", "1") else 0
 
 

@@ -71,8 +71,14 @@ class ClusterCloud(abc.ABC):
     device_plugin: bool = False
     """Whether the cloud leaves NVIDIA's device plugin to us, so that pods can ask for GPUs."""
 
+    device_plugin_image: str = ""
+    """The image of the device plugin, where it is left to us."""
+
     gateway_node_selector: t.Mapping[str, str] = {}
     """Labels of the machines without a GPU on which the gateway runs."""
+
+    advice: t.Mapping[int, str] = {}
+    """What to add to an error of the Kubernetes API by its HTTP status, such as which role a refused deployer lacks."""
 
     @abc.abstractmethod
     def settle(self) -> None:
@@ -96,7 +102,10 @@ class ClusterCloud(abc.ABC):
 
     @abc.abstractmethod
     def pool_spec(self, item: Wanted, max_nodes: int) -> dict[str, t.Any]:
-        """Return what is compared of the pool of a NIM; ``max_nodes`` is its upper limit, the lower one is 0. Pure."""
+        """Return what is compared of the pool of a NIM. Pure.
+
+        The field ``max_nodes`` is its upper limit; the lower one is 0.
+        """
 
     def idle_resources(self, seen: t.Mapping[Key, Resource]) -> list[Resource]:
         """Return objects of ``closing_kinds`` for a call that leaves no NIM running. Pure."""

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.budgetguard.techops.plugins.module_utils import _deployment
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status, Wanted, spec_hash
 from ansible_collections.budgetguard.techops.plugins.module_utils._exposure import check_exposure
+from ansible_collections.budgetguard.techops.plugins.module_utils._keys import missing_keys
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import UNKNOWN, Key, Kind, Resource, Step
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import Provider, ProviderError, Snapshot
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
@@ -191,6 +192,9 @@ class Aws(Provider):
 
     # ---- observe: objects -> our words ---------------------------------------------------------------------------
 
+    def settle(self) -> None:
+        """Do nothing: AWS takes the next call while an earlier one still takes effect, or says that it does not."""
+
     def observe(self, names: t.Sequence[str]) -> Snapshot:
         """Read the whole target: 14 calls, one for each ten services and one for each service that should run."""
         readers: list[t.Callable[[], list[Resource]]] = [
@@ -325,17 +329,13 @@ class Aws(Provider):
             raise ProviderError("\n".join(problems))
 
     def _missing_keys(self, wanted: t.Sequence[Wanted], seen: Snapshot) -> list[str]:
-        if not wanted:
-            return []
         secret = seen.resources.get(("secret", self.names.secret))
-        if self.settings.ngc_api_key is None and (secret is None or not secret.spec["usable"]):
-            return ["ngc_api_key is not set and there is no secret yet; NVIDIA's registry needs an NGC API key"]
-        stored = secret.spec["fields"] if secret and self.settings.ngc_api_key is None else []
-        gated = sorted(item.node for item in wanted if item.needs_hf_token)
-        if not gated or self.settings.hf_token is not None or "hf_token" in stored:
-            return []
-        what = f"hf_token is not set; {', '.join(gated)} downloads gated weights with a Hugging Face token"
-        return [f"{what} whose account has accepted the licences"]
+        stored = secret.spec["fields"] if secret and secret.spec["usable"] else None
+        settings = self.settings
+        return missing_keys(wanted, settings.ngc_api_key, settings.hf_token, stored, hf_field="hf_token")
+
+    def rehearse(self, step: Step) -> None:
+        """Do nothing: of the services used here only EC2 has a dry run, and it checks no more than permissions."""
 
     def apply(self, step: Step) -> None:
         """Carry out one step."""

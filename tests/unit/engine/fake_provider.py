@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import typing as t
 
@@ -12,6 +13,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
 from ansible_collections.budgetguard.techops.plugins.module_utils._gpu import Machine
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, Kind, Resource, Step
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    AsleepError,
     ConflictError,
     Provider,
     ProviderError,
@@ -48,9 +50,11 @@ class FakeProvider(Provider):
 
     kinds = (
         Kind("cluster"),
+        Kind("pool"),
         Kind("machine", per_nim=True),
         Kind("membership", per_nim=True, batch=True),
         Kind("service", per_nim=True),
+        Kind("power"),
     )
 
     def __init__(self) -> None:
@@ -64,11 +68,38 @@ class FakeProvider(Provider):
         self.lost: list[str] = []
         self.naps: list[float] = []
         self.lock = threading.Lock()
+        self.settled = 0
+        self.rehearsed: list[str] = []
+        self.asleep = False
+        self.switches_off = False
+        self.pools: dict[str, str] = {}
+
+    def settle(self) -> None:
+        self.settled += 1
+
+    def rehearse(self, step: Step) -> None:
+        with self.lock:
+            self.rehearsed.append(step.describe())
+            errors = self.failures.get(f"rehearse {step.kind} {step.name}", [])
+            if errors:
+                raise errors.pop(0)
+
+    def idle_resources(self, seen: Snapshot) -> list[Resource]:
+        return [Resource("power", "c", {"on": False})] if self.switches_off else []
 
     def observe(self, names: t.Sequence[str]) -> Snapshot:
         self.observed += 1
         services = {key[1]: item for key, item in self.objects.items() if key[0] == "service"}
-        return Snapshot(dict(self.objects), {name: self._status(name, item) for name, item in services.items()})
+        return Snapshot(self._with_users(), {name: self._status(name, item) for name, item in services.items()})
+
+    def _with_users(self) -> dict[Key, Resource]:
+        names = [key[1] for key in self.objects if key[0] == "service"]
+        return {
+            key: dataclasses.replace(item, users=frozenset(n for n in names if self.pools.get(n) == key[1]))
+            if key[0] == "pool"
+            else item
+            for key, item in self.objects.items()
+        }
 
     def _status(self, name: str, item: Resource) -> Status:
         replicas = item.spec["replicas"]
@@ -77,6 +108,9 @@ class FakeProvider(Provider):
 
     def resources(self, wanted: t.Sequence[Wanted], seen: Snapshot) -> list[Resource]:
         found = [Resource("cluster", "c", {"status": "ACTIVE"})]
+        for pool in sorted({self.pools[item.name] for item in wanted if item.name in self.pools}):
+            users = frozenset(item.name for item in wanted if self.pools.get(item.name) == pool)
+            found.append(Resource("pool", pool, {"size": "m"}, users=users))
         for item in wanted:
             before = seen.statuses.get(item.name)
             replicas = item.replicas if item.start else before.replicas if before else 0
@@ -107,6 +141,7 @@ class FakeProvider(Provider):
             if step.action == "delete":
                 del self.objects[(step.kind, step.name)]
             else:
+                self.asleep = step.kind == "power"
                 assert step.want is not None
                 old = self.objects.get(step.want.key)
                 spec = {**(old.spec if old else {}), **step.want.spec}
@@ -125,6 +160,8 @@ class FakeProvider(Provider):
 
     def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
         self.polls.append(list(names or []))
+        if self.asleep:
+            raise AsleepError("the cluster is switched off")
         found = self.observe([]).statuses
         answer = {}
         for name in names if names is not None else found:

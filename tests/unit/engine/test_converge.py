@@ -212,3 +212,82 @@ def test_a_read_that_fails_after_changes_does_not_hide_them() -> None:
     outcome = go(Throttled(), nim(A))
     assert outcome.target_error == "throttled to death"
     assert len(outcome.done) == 4
+
+
+# ---- objects that some of the NIMs share -----------------------------------------------------------------------------
+
+
+def with_pools(**pools: str) -> FakeProvider:
+    provider = FakeProvider()
+    provider.pools = {f"nim-{name}": pool for name, pool in pools.items()}
+    return provider
+
+
+def test_a_pool_that_fails_fails_its_own_nims_alone() -> None:
+    provider = with_pools(a="l4", b="l4", c="h100")
+    provider.failures["create pool l4"] = [ProviderError("quota")]
+    outcome = go(provider, nim(A), nim(B), nim(C))
+    assert (outcome.errors, outcome.target_error) == ({A: "quota", B: "quota"}, None)
+    assert {key for key in provider.objects if key[0] in ("pool", "service")} == {("pool", "h100"), ("service", C)}
+    assert go(provider, nim(A), nim(B), nim(C)).errors == {}
+
+
+def test_a_pool_goes_with_the_last_nim_that_uses_it() -> None:
+    provider = with_pools(a="l4", b="l4")
+    go(provider, nim(A), nim(B))
+    go(provider, selections=(absent("a"),))
+    assert ("pool", "l4") in provider.objects
+    outcome = go(provider, selections=(absent("b"),))
+    assert ("pool", "l4") not in provider.objects
+    assert [step.kind for step in outcome.done] == ["service", "membership", "machine", "pool"]
+
+
+def test_a_pool_that_a_killed_teardown_left_behind_goes_with_the_next() -> None:
+    provider = with_pools(a="l4")
+    go(provider, nim(A))
+    provider.failures["delete pool l4"] = [ProviderError("killed")]
+    go(provider, selections=(absent("a"),))
+    go(provider, selections=(absent("a"),))
+    assert set(provider.objects) == {("cluster", "c")}
+
+
+def test_a_pool_moves_to_a_nim_that_comes_as_another_goes() -> None:
+    provider = with_pools(a="l4", b="l4")
+    go(provider, nim(A))
+    outcome = go(provider, nim(B), selections=(absent("a"),))
+    assert ("pool", "l4") in provider.objects
+    assert "pool" not in [step.kind for step in outcome.done]
+
+
+# ---- targets that are switched off as a whole, and targets that can rehearse -----------------------------------------
+
+
+def test_the_target_is_switched_off_with_its_last_running_nim() -> None:
+    provider = FakeProvider()
+    provider.switches_off = True
+    go(provider, nim(A, start=True), nim(B, start=True))
+    outcome = go(provider, selections=(stopped("a"),))
+    assert [step.kind for step in outcome.done] == ["service"]
+    outcome = go(provider, selections=(stopped("b"),))
+    assert [step.kind for step in outcome.done] == ["service", "power"]
+    assert outcome.statuses[B].state == "stopped"
+    assert (outcome.errors, outcome.target_error) == ({}, None)
+
+
+def test_earlier_work_is_waited_for_but_not_in_check_mode() -> None:
+    provider = FakeProvider()
+    go(provider, nim(A), check_mode=True)
+    assert provider.settled == 0
+    go(provider, nim(A))
+    assert provider.settled == 1
+
+
+def test_check_mode_tells_what_the_target_would_refuse() -> None:
+    provider = FakeProvider()
+    provider.failures["rehearse service nim-a"] = [ProviderError("invalid image")]
+    outcome = go(provider, nim(A), nim(B), check_mode=True)
+    assert outcome.errors == {A: "invalid image"}
+    assert provider.applied == []
+    assert len(provider.rehearsed) == len(outcome.steps)
+    provider.failures["rehearse cluster c"] = [ProviderError("no right")]
+    assert go(provider, nim(A), check_mode=True).target_error == "no right"

@@ -1,0 +1,101 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One matrix on AWS, Azure and GCP, by real runs of the playbooks."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.playbooks.studio import Studio
+
+TARGETS = {"aws-us-east-1", "azure-eastus", "gcp-us-central1"}
+
+
+@pytest.fixture
+def clouds(studio: Studio) -> Studio:
+    """Give a studio with a target in each cloud."""
+    studio.use_three_clouds()
+    return studio
+
+
+def test_one_matrix_on_three_clouds(clouds: Studio) -> None:
+    predicted = clouds.play("site", "--check", "--diff").ok()
+    assert clouds.writes() == 0
+    first = clouds.play("site", "--diff").ok()
+    assert first.changed == predicted.changed
+    assert set(clouds.play("site").ok().changed.values()) == {0}
+    for node in ("FLUX Dev", "Llama 3.1"):
+        endpoints = clouds.config("ws-01")["nim_endpoints"][node]
+        assert set(endpoints) == {"aws", "azure", "gcp"}
+        assert {entry["target"] for entries in endpoints.values() for entry in entries} == TARGETS
+    clouds.play("start", "-e", "nim_nodes=['FLUX Dev']").ok()
+    status = clouds.play("status").ok().messages
+    assert "FLUX Dev aws-us-east-1 l40s running" in status
+    assert "FLUX Dev azure-eastus a100-80gb running" in status
+    assert "FLUX Dev gcp-us-central1 a100-80gb running" in status
+    assert status.count(" stopped") >= 3
+    clouds.play("stop", "--limit", "azure").ok()
+    status = clouds.play("status").ok().messages
+    assert "FLUX Dev azure-eastus a100-80gb stopped" in status
+    assert "FLUX Dev gcp-us-central1 a100-80gb running" in status
+    clouds.play("teardown", "-e", "confirm=true").ok()
+    left = clouds.control.resources()
+    assert not [
+        names for cloud in ("azure", "gcp") for kinds in left.get(cloud, {}).values() for names in kinds.values()
+    ]
+    clouds.play("workstations").ok()
+    assert clouds.config("ws-02")["nim_endpoints"] == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "option", "words"),
+    [
+        ("azure-eastus", {"secret": "wrong-Zr81CaNaRy-secret"}, "AADSTS7000215"),
+        ("gcp-us-central1", {"service_account_file": "/nowhere/key.json"}, "/nowhere/key.json"),
+    ],
+)
+def test_a_cloud_that_cannot_be_entered_stops_nobody_else(
+    clouds: Studio, broken: str, option: dict[str, str], words: str
+) -> None:
+    clouds.targets[broken].update(option)
+    run = clouds.play("site")
+    assert run.code != 0
+    assert run.failed == [broken]
+    last_play = run.messages.rpartition("PLAY [Tell which targets failed]")[2]
+    assert words in last_play
+    assert "wrong-Zr81CaNaRy-secret" not in run.printed
+    endpoints = clouds.config("ws-01")["nim_endpoints"]["FLUX Dev"]
+    assert {entry["target"] for entries in endpoints.values() for entry in entries} == TARGETS - {broken}
+
+
+@pytest.mark.parametrize("target", ["azure", "gcp"])
+def test_a_run_that_is_killed_while_it_makes_the_cluster_is_finished_by_the_next(clouds: Studio, target: str) -> None:
+    clouds.targets = {name: options for name, options in clouds.targets.items() if name.startswith(target)}
+    clouds.control.defaults(cluster_seconds=2.0)
+    assert clouds.play_and_kill("deploy", 1) >= 1
+    clouds.play("deploy").ok()
+    creations = [
+        call
+        for call in clouds.control.calls()
+        if call["status"] < 300 and call["action"] in ("CreateCluster", "ManagedClusters_CreateOrUpdate")
+    ]
+    assert len(creations) <= 1
+    assert clouds.files_with("CaNaRyngc") == []
+    assert set(clouds.play("deploy").ok().changed.values()) == {0}
+
+
+def test_a_cluster_that_is_switched_off_is_no_failure_and_keeps_what_is_published(clouds: Studio) -> None:
+    clouds.targets = {"azure-eastus": {**clouds.targets["azure-eastus"], "stop_cluster": True}}
+    clouds.play("site").ok()
+    clouds.play("start", "-e", "nim_nodes=['FLUX Dev']").ok()
+    published = clouds.export()["nim_endpoints"]
+    clouds.play("stop").ok()
+    status = clouds.play("status").ok().messages
+    assert "azure-eastus" in status
+    assert "asleep" in status
+    assert set(clouds.play("stop").ok().changed.values()) == {0}
+    assert set(clouds.play("workstations").ok().changed.values()) == {0}
+    assert clouds.export()["nim_endpoints"] == published
+    clouds.play("start", "-e", "nim_nodes=['FLUX Dev']").ok()
+    assert "FLUX Dev azure-eastus a100-80gb running" in clouds.play("status").ok().messages

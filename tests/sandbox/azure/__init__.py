@@ -1,0 +1,51 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Simulated Azure: Entra ID, resource groups, Azure Kubernetes Service, quotas of virtual machines."""
+
+from __future__ import annotations
+
+from werkzeug.wrappers import Request, Response
+
+from tests.sandbox.azure.arm import ResourceManager
+from tests.sandbox.azure.entra import AzureAccount, Entra
+from tests.sandbox.calls import CallLog, Interferences
+from tests.sandbox.kube_or_fake import KubeApplication
+
+__all__ = ["AzureAccount", "AzureApplication"]
+
+
+class AzureApplication:
+    """All of Azure. Werkzeug request in, Werkzeug response out."""
+
+    def __init__(self, ca_pem: str, kube: KubeApplication, calls: CallLog, interferences: Interferences) -> None:
+        self.account = AzureAccount.new()
+        self._entra = Entra(self.account, calls, interferences)
+        self.arm = ResourceManager(self.account, self._entra, kube, ca_pem, calls, interferences)
+
+    def handles(self, request: Request) -> bool:
+        """Whether a request is for Azure, by its path."""
+        return self.arm.handles(request) or self._entra.handles(request)
+
+    def __call__(self, request: Request) -> Response:
+        """Answer."""
+        return self.arm(request) if self.arm.handles(request) else self._entra(request)
+
+    def resources(self) -> dict[str, list[str]]:
+        """Return the names of what exists, by kind."""
+        return self.arm.resources()
+
+    def environment(self, url: str) -> dict[str, str]:
+        """Return the variables that lead clients here."""
+        return {
+            "AZURE_TENANT_ID": self.account.tenant_id,
+            "AZURE_CLIENT_ID": self.account.client_id,
+            "AZURE_CLIENT_SECRET": self.account.client_secret,
+            "AZURE_SUBSCRIPTION_ID": self.account.subscription_id,
+            "AZURE_AUTHORITY_HOST": url,
+            "AZURE_RESOURCE_MANAGER_ENDPOINT": url,
+        }
+
+    def reset(self) -> None:
+        """Forget all resources."""
+        self.arm.reset()

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All simulated clouds and the Kubernetes clusters in them, told apart by path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from tests.sandbox.aws import AwsApplication
+from tests.sandbox.azure import AzureApplication
+from tests.sandbox.calls import CallLog, Interferences
+from tests.sandbox.ecs_runtime import RUNTIME, Outcome
+from tests.sandbox.gcp import GcpApplication
+from tests.sandbox.inventory import resources
+from tests.sandbox.kube_or_fake import KubeApplication
+from tests.sandbox.state import STATE_LOCK
+
+
+class Clouds:
+    """Every cloud. Each request finds the one whose path it has; whatever nobody else has is AWS's."""
+
+    def __init__(self, ca_pem: str, calls: CallLog, interferences: Interferences) -> None:
+        self.aws = AwsApplication(calls, interferences)
+        self.kube = KubeApplication(calls, interferences)
+        self.azure = AzureApplication(ca_pem, self.kube, calls, interferences)
+        self.gcp = GcpApplication(ca_pem, self.kube, calls, interferences)
+
+    def __call__(self, request: Request) -> Response:
+        """Let the right cloud answer."""
+        if request.path.startswith(KubeApplication.PREFIX):
+            return self.kube(request)
+        if self.azure.handles(request):
+            return self.azure(request)
+        if self.gcp.handles(request):
+            return self.gcp(request)
+        return self.aws(request)
+
+    def resources(self) -> dict[str, Any]:
+        """Return the names of what exists: AWS by region, ``azure``, ``gcp`` and ``kube`` where there is anything."""
+        with STATE_LOCK:
+            others = {"azure": self.azure.resources(), "gcp": self.gcp.resources(), **self.kube.resources()}
+            return {**resources(), **{name: kinds for name, kinds in others.items() if any(kinds.values())}}
+
+    def set_outcome(self, deployment: str, outcome: Outcome) -> None:
+        """Say what becomes of a NIM, in every cloud."""
+        with STATE_LOCK:
+            RUNTIME.set_outcome(deployment, outcome)
+            self.kube.set_outcome(deployment, outcome)
+
+    def set_quota(self, cloud: str, region: str, name: str, limit: int) -> None:
+        """Change a quota. Raises ValueError for what is not there."""
+        setters: dict[str, Callable[[str, str, int], None]] = {
+            "azure": self.azure.arm.set_limit,
+            "gcp": self.gcp.quotas.set_limit,
+        }
+        if cloud not in setters:
+            raise ValueError(f"cloud must be one of {', '.join(setters)}, got {cloud!r}")
+        with STATE_LOCK:
+            setters[cloud](region, name, limit)
+
+    def reset(self) -> None:
+        """Forget everything in all clouds."""
+        with STATE_LOCK:
+            self.kube.reset()
+            self.azure.reset()
+            self.gcp.reset()
+        self.aws.reset()

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Simulated Google Cloud: OAuth for a service account, Google Kubernetes Engine, quotas of Compute Engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from werkzeug.wrappers import Request, Response
+
+from tests.sandbox.calls import CallLog, Interferences
+from tests.sandbox.gcp.gke import KubernetesEngine
+from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth
+from tests.sandbox.gcp.quotas import ComputeQuotas
+from tests.sandbox.kube_or_fake import KubeApplication
+
+__all__ = ["GcpApplication"]
+
+
+class GcpApplication:
+    """All of Google Cloud. Werkzeug request in, Werkzeug response out."""
+
+    def __init__(self, ca_pem: str, kube: KubeApplication, calls: CallLog, interferences: Interferences) -> None:
+        self.account = GoogleAccount()
+        self._oauth = GoogleOauth(self.account, calls, interferences)
+        self.quotas = ComputeQuotas(self.account, self._oauth, calls, interferences)
+        self._gke = KubernetesEngine(self.account, self._oauth, self.quotas, kube, ca_pem, calls, interferences)
+        self._services = (self._gke, self.quotas, self._oauth)
+
+    def handles(self, request: Request) -> bool:
+        """Whether a request is for Google Cloud, by its path."""
+        return any(service.handles(request) for service in self._services)
+
+    def __call__(self, request: Request) -> Response:
+        """Answer."""
+        return next(service for service in self._services if service.handles(request))(request)
+
+    def resources(self) -> dict[str, list[str]]:
+        """Return the names of what exists, by kind."""
+        return self._gke.resources()
+
+    def environment(self, url: str, key_file: Path) -> dict[str, str]:
+        """Return the variables that lead clients here. `key_file` is where the service account's key is."""
+        return {
+            "GOOGLE_APPLICATION_CREDENTIALS": str(key_file.resolve()),
+            "GOOGLE_CLOUD_PROJECT": self.account.project,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER": f"{url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{url}/compute/v1/",
+        }
+
+    def reset(self) -> None:
+        """Forget all resources."""
+        self._gke.reset()
+        self.quotas.reset()

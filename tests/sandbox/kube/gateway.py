@@ -1,0 +1,175 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a client finds behind the address of a load balancer: a gateway, and the NIMs behind that.
+
+A request goes the way it goes in a cluster: source ranges and port of the load balancer, NetworkPolicy and readiness
+of the gateway's pods, then by the first part of the path to the Service ``nim-NAME`` in the same namespace, its
+NetworkPolicy and its ready pods. The gateway itself is not run: a pod whose image is HAProxy's answers as the
+collection's configuration would.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.sandbox.kube.cluster import Cluster
+from tests.sandbox.kube.runtime import is_ready
+from tests.sandbox.kube.selectors import selects
+from tests.sandbox.nim_stub import (
+    HttpAnswer,
+    HttpRequest,
+    NoConnectionError,
+    answer_of_nim,
+    json_answer,
+)
+
+#: Paths that the gateway answers by itself.
+OWN_PATHS = ("/healthz", "/livez")
+NIM_PATH = re.compile(r"/([a-z0-9-]{1,59})(/.*)")
+NIM_PORT = 8000
+NO_PATH = "There is no NIM under this path; it starts with the name of one, as /flux-dev-l4/v1"
+NOT_RUNNING = "This NIM does not run: it is stopped, still starting, or not deployed here"
+Pod = dict[str, Any]
+Item = Mapping[str, Any]
+
+
+def find_balancer(clusters: Iterable[Cluster], address: str) -> BalancerHost | None:
+    """Return the load balancer that has this IP address; None if none has."""
+    for cluster in clusters:
+        for service in cluster.store.all("Service"):
+            ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+            if any(entry.get("ip") == address for entry in ingress):
+                return BalancerHost(cluster, service, address)
+    return None
+
+
+@dataclass(frozen=True)
+class BalancerHost:
+    """The load balancer of a Service. Needs STATE_LOCK held."""
+
+    cluster: Cluster
+    service: Item
+    address: str
+
+    def check_connection(self, scheme: str, port: int) -> None:
+        """Raise `NoConnectionError` if a connection to this port would not come about."""
+        self._behind(scheme, port)
+
+    def answer(self, scheme: str, port: int, request: HttpRequest) -> HttpAnswer:
+        """Return what a client gets. Raises `NoConnectionError`."""
+        gateway = self._behind(scheme, port)
+        image = str(gateway["spec"]["containers"][0]["image"])
+        if "haproxy" not in image:
+            return answer_of_nim(image, request)
+        if request.path in OWN_PATHS:
+            return HttpAnswer(200, b"", "text/plain")
+        match = NIM_PATH.fullmatch(request.target)
+        if match is None:
+            return json_answer({"error": NO_PATH}, 404)
+        name, rest = match.groups()
+        nim = self._nim(gateway, name)
+        if nim is None:
+            return json_answer({"error": NOT_RUNNING}, 503)
+        forwarded = HttpRequest(request.method, rest, request.headers, request.body)
+        return answer_of_nim(str(nim["spec"]["containers"][0]["image"]), forwarded)
+
+    def _behind(self, scheme: str, port: int) -> Pod:
+        """Return a pod that takes a connection to this port."""
+        spec = self.service["spec"]
+        entry = next((item for item in spec["ports"] if item["port"] == port), None)
+        if entry is None:
+            raise NoConnectionError(f"the load balancer {self.address} has no port {port}")
+        if scheme != "http":
+            raise NoConnectionError(f"nothing behind {self.address} speaks {scheme}; the sandbox has no TLS there")
+        if not spec.get("loadBalancerSourceRanges"):
+            raise NoConnectionError(f"the load balancer {self.address} has no source ranges: it would let everybody in")
+        pods = _ready_pods(self.cluster, self.service)
+        if not pods:
+            raise NoConnectionError(f"no pod behind the load balancer {self.address} is ready")
+        open_pods = [pod for pod in pods if self._lets_clients_in(pod, entry)]
+        if not open_pods:
+            raise NoConnectionError(f"a NetworkPolicy keeps the clients of {self.address} from its pods")
+        return open_pods[0]
+
+    def _lets_clients_in(self, pod: Pod, entry: Item) -> bool:
+        # Where the traffic comes by way of another machine, the policy sees that machine's address.
+        keeps_address = self.service["spec"].get("externalTrafficPolicy") == "Local"
+
+        def is_client(peer: Item) -> bool:
+            return "ipBlock" in peer and keeps_address
+
+        return _is_allowed(self.cluster, pod, _container_port(pod, entry), is_client)
+
+    def _nim(self, gateway: Pod, name: str) -> Pod | None:
+        """Return a pod of a NIM that the gateway reaches; None if there is none."""
+        namespace = self.service["metadata"]["namespace"]
+        service = self.cluster.store.get("Service", namespace, f"nim-{name}")
+        entry = _entry(service)
+        if service is None or entry is None:
+            return None
+        labels = gateway["metadata"].get("labels", {})
+
+        def is_gateway(peer: Item) -> bool:
+            # Without a namespaceSelector the policy's own namespace is meant.
+            return "podSelector" in peer and "namespaceSelector" not in peer and selects(peer["podSelector"], labels)
+
+        for pod in _ready_pods(self.cluster, service):
+            if _is_allowed(self.cluster, pod, _container_port(pod, entry), is_gateway):
+                return pod
+        return None
+
+
+def _entry(service: Item | None) -> Item | None:
+    ports = service["spec"]["ports"] if service is not None else []
+    return next((item for item in ports if item["port"] == NIM_PORT), None)
+
+
+def _ready_pods(cluster: Cluster, service: Item) -> list[Pod]:
+    selector = service["spec"].get("selector") or {}
+    return [
+        pod
+        for pod in cluster.store.all("Pod", service["metadata"]["namespace"])
+        if selector and selects({"matchLabels": selector}, pod["metadata"].get("labels", {})) and is_ready(pod)
+    ]
+
+
+def _container_port(pod: Pod, entry: Item) -> int | None:
+    """Return the port of the pod that a port of a Service leads to; None for a name the pod does not have."""
+    target = entry.get("targetPort", entry["port"])
+    if isinstance(target, int):
+        return target
+    for container in pod["spec"]["containers"]:
+        for port in container.get("ports", []):
+            if port.get("name") == target:
+                return int(port["containerPort"])
+    return None
+
+
+def _is_allowed(cluster: Cluster, pod: Pod, port: int | None, is_source: Any) -> bool:
+    """Whether the NetworkPolicies of a pod's namespace let a source reach one of its ports."""
+    if port is None:
+        return False
+    if not cluster.settings.network_policy:
+        return True
+    labels = pod["metadata"].get("labels", {})
+    policies = [
+        policy["spec"]
+        for policy in cluster.store.all("NetworkPolicy", pod["metadata"]["namespace"])
+        if "Ingress" in policy["spec"]["policyTypes"] and selects(policy["spec"].get("podSelector"), labels)
+    ]
+    if not policies:
+        return True
+    return any(
+        _names_port(rule, port) and (not rule.get("from") or any(is_source(peer) for peer in rule["from"]))
+        for spec in policies
+        for rule in spec.get("ingress") or []
+    )
+
+
+def _names_port(rule: Item, port: int) -> bool:
+    ports = rule.get("ports") or []
+    return not ports or any(item.get("port") in (None, port) for item in ports)
