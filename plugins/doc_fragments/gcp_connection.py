@@ -61,9 +61,9 @@ options:
         E(CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE) does the same.
     type: str
 requirements:
-  - google-cloud-container >= 2.67.0
-  - requests >= 2.32
-  - kubernetes >= 31.0.0
+  - google-cloud-container >= 2.60
+  - google-auth >= 2.40, with its extra C(requests)
+  - kubernetes >= 37.0.0
 notes:
   - The account needs the roles Kubernetes Engine Admin (C(roles/container.admin)) in the project and Service Account
     User (C(roles/iam.serviceAccountUser)) on the machines' service account. With Compute Viewer

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import Goal, Outcome, converge
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status, resolve_all
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _kube_objects as objects
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_client import KubeClient
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.azure import Azure
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.gcp import Gcp
@@ -108,40 +109,58 @@ class Cluster:
     def objects(self) -> dict[str, list[str]]:
         """Return the names of what the namespace holds, by kind."""
         client = self.kube()
+        ours = objects.MANAGED_SELECTOR
         kinds = ("Deployment", "Service", "PersistentVolumeClaim", "NetworkPolicy", "ConfigMap", "Role", "Secret")
-        found = {kind: sorted(item["metadata"]["name"] for item in client.list_kind(kind, NAMESPACE)) for kind in kinds}
+        found = {
+            kind: sorted(item["metadata"]["name"] for item in client.list_kind(kind, NAMESPACE, ours)) for kind in kinds
+        }
         return {kind: names for kind, names in found.items() if names}
 
     def clusters(self) -> list[str]:
         """Return the names of all clusters of the cloud."""
-        return [name for kinds in self.resources().values() for name in kinds.get("clusters", [])]
+        return [name.rpartition("/")[2] for name in self.resources().get("clusters", [])]
 
     def pools(self) -> list[str]:
         """Return the names of all GPU pools of the cloud, without those of system machines."""
-        return [name for kinds in self.resources().values() for name in kinds.get("gpu_pools", [])]
+        kind = {"azure": "agent_pools", "gcp": "node_pools"}[self.cloud]
+        names = [name.rpartition("/")[2] for name in self.resources().get(kind, [])]
+        return [name for name in names if name != "system"]
 
-    def resources(self) -> dict[str, dict[str, list[str]]]:
-        """Return the names of what exists in the cloud outside of clusters."""
-        return t.cast("dict[str, dict[str, list[str]]]", self.control.resources().get(self.cloud, {}))
+    def resources(self) -> dict[str, list[str]]:
+        """Return the names of what exists in the cloud outside of clusters, without kinds that hold nothing."""
+        found = self.control.resources().get(self.cloud, {})
+        return {kind: names for kind, names in found.items() if names}
 
     def calls(self) -> list[dict[str, t.Any]]:
         """Return all calls but those for tokens."""
         return [call for call in self.control.calls() if call["service"] not in TOKEN_SERVICES]
 
     def token_calls(self) -> list[dict[str, t.Any]]:
-        """Return the calls for tokens."""
-        return [call for call in self.control.calls() if call["service"] in TOKEN_SERVICES]
+        """Return the requests for tokens, without the look at how Entra ID is set up that MSAL takes once."""
+        return [
+            call for call in self.control.calls() if call["service"] in TOKEN_SERVICES and call["action"] == "token"
+        ]
 
     def writes(self) -> list[str]:
         """Return all calls that change something, in order, as method and path."""
-        return [f"{call['method']} {call['path']}" for call in self.calls() if is_write(call)]
+        return [f"{call['method']} {path_of(call)}" for call in self.calls() if is_write(call)]
+
+
+def path_of(call: dict[str, t.Any]) -> str:
+    """Return the path of a call without its query."""
+    return str(call["path"]).partition("?")[0]
+
+
+def is_rehearsal(call: dict[str, t.Any]) -> bool:
+    """Say whether the API server was only asked what it would do."""
+    return "dryRun=All" in call["path"]
 
 
 def is_write(call: dict[str, t.Any]) -> bool:
     """Say whether a call can change something; a rehearsal and a request for credentials cannot."""
-    if call["method"] in ("GET", "HEAD") or "dryRun" in str(call["params"]):
+    if call["method"] in ("GET", "HEAD") or is_rehearsal(call):
         return False
-    return call["service"] not in TOKEN_SERVICES and not call["path"].endswith("listClusterUserCredential")
+    return call["service"] not in TOKEN_SERVICES and not path_of(call).endswith("listClusterUserCredential")
 
 
 def described(outcome: Outcome) -> list[str]:

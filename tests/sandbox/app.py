@@ -30,8 +30,8 @@ class SandboxApplication:
         self.last_request = time.monotonic()
         self.calls = CallLog()
         self.interferences = Interferences()
-        self.nim_stub = NimStub()
         self.clouds = Clouds(ca_pem, self.calls, self.interferences)
+        self.nim_stub = NimStub(self.clouds.kube)
         self.control = ControlApi(self.calls, self.interferences, self.nim_stub, self.clouds)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:

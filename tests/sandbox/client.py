@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shlex
 import ssl
 import subprocess
@@ -25,6 +26,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote_plus
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: How the names of variables start that a sandbox process must not inherit.
@@ -226,11 +229,12 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _decoded(value: str) -> Iterator[str]:
-    """Return the value's base64 content, if it has such."""
-    try:
-        yield base64.b64decode(value, validate=True).decode("utf-8", "replace")
-    except ValueError:
-        return
+    """Yield the content of everything in the value that looks like base64."""
+    for match in _BASE64.finditer(value):
+        try:
+            yield base64.b64decode(match.group(), validate=True).decode("utf-8", "replace")
+        except ValueError:
+            continue
 
 
 class Sandbox:

@@ -16,7 +16,7 @@ from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.ecs_runtime import RUNTIME, Outcome
 from tests.sandbox.gcp import GcpApplication
 from tests.sandbox.inventory import resources
-from tests.sandbox.kube_or_fake import KubeApplication
+from tests.sandbox.kube import KubeApplication
 from tests.sandbox.state import STATE_LOCK
 
 

@@ -96,6 +96,36 @@ class BusyError(ConflictError):
         self.operation = operation
 
 
+class _Login:
+    """What the SDK takes for credentials: one token at a time for all threads.
+
+    google-auth itself would also ask another of Google's services, in the background and with each request, in which
+    regions the account may be used. A firewall or proxy of a studio knows nothing of that one.
+    """
+
+    def __init__(self, credentials: t.Any) -> None:
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self.universe_domain = credentials.universe_domain
+
+    def token(self, request: t.Any) -> str:
+        """Return a token that is valid now. Asks Google only when the last one is about to expire."""
+        with self._lock:
+            if not self._credentials.valid:
+                self._credentials.refresh(request)
+            return str(self._credentials.token)
+
+    def before_request(self, request: t.Any, method: str, url: str, headers: dict[str, str]) -> None:
+        """Sign a request, as google-auth's sessions want it."""
+        self.token(request)
+        self._credentials.apply(headers)
+
+    def refresh(self, request: t.Any) -> None:
+        """Replace a token that was refused."""
+        with self._lock:
+            self._credentials.refresh(request)
+
+
 class GcpSession:
     """Calls one project with one set of credentials."""
 
@@ -103,26 +133,23 @@ class GcpSession:
         if not HAS_GOOGLE:
             raise MissingLibraryError("google-cloud-container", GOOGLE_IMPORT_ERROR)
         self._sleep = sleep
-        self._lock = threading.Lock()
-        self._credentials, self.who, own_project = _credentials(options)
+        credentials, self.who, own_project = _credentials(options)
         self.project = _setting(options, "project") or own_project or ""
         if not self.project:
             raise ValueError(
                 f"project is not set and {self.who} names none; set project or the environment variable GCP_PROJECT"
             )
         self._compute_url = (_setting(options, "compute_endpoint") or COMPUTE_URL).rstrip("/")
-        self._http = google.auth.transport.requests.AuthorizedSession(self._credentials)
+        self._login = t.cast(t.Any, _Login(credentials))
+        self._http = google.auth.transport.requests.AuthorizedSession(self._login)
         host = (_setting(options, "container_endpoint") or CONTAINER_HOST).rstrip("/")
-        transport = ClusterManagerRestTransport(host=host, credentials=self._credentials)
+        transport = ClusterManagerRestTransport(host=host, credentials=self._login)
         self._clusters = container_v1.ClusterManagerClient(transport=transport)
 
     def token(self) -> str:
-        """Return a token that is valid now. Asks Google only when the last one is about to expire."""
-        with self._lock:
-            if not self._credentials.valid:
-                request = google.auth.transport.requests.Request()
-                self._attempt("log in to Google Cloud", lambda: self._credentials.refresh(request))
-            return str(self._credentials.token)
+        """Return a token that is valid now."""
+        request = google.auth.transport.requests.Request()
+        return str(self._attempt("log in to Google Cloud", lambda: self._login.token(request)))
 
     def call(self, doing: str, method: str, request: dict[str, t.Any], missing: bool = False) -> t.Any:
         """Make one call of the Container API.
@@ -130,7 +157,6 @@ class GcpSession:
         ``missing`` allows that there is no such thing and returns None then. Raises :class:`BusyError` while another
         operation changes the cluster, ConflictError if what should be made is there already, and ProviderError.
         """
-        self.token()
         function = getattr(self._clusters, method)
         try:
             return self._attempt(doing, lambda: function(request=request, retry=None, timeout=_CALL_TIMEOUT))
@@ -163,7 +189,6 @@ class GcpSession:
                 raise api_errors.from_http_response(answer)
             return answer.json()
 
-        self.token()
         found = self._attempt(f"read the quotas of {region or self.project}", fetch)
         return None if found is None else list(found.get("quotas", []))
 

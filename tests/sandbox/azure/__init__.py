@@ -10,7 +10,7 @@ from werkzeug.wrappers import Request, Response
 from tests.sandbox.azure.arm import ResourceManager
 from tests.sandbox.azure.entra import AzureAccount, Entra
 from tests.sandbox.calls import CallLog, Interferences
-from tests.sandbox.kube_or_fake import KubeApplication
+from tests.sandbox.kube import KubeApplication
 
 __all__ = ["AzureAccount", "AzureApplication"]
 

@@ -37,7 +37,7 @@ from tests.sandbox.azure.aks_rules import (
 from tests.sandbox.azure.entra import KUBERNETES, Entra
 from tests.sandbox.azure.machines import SPOT, TOTAL, VmSize
 from tests.sandbox.calls import Interference
-from tests.sandbox.kube_or_fake import KubeApplication, NodePool
+from tests.sandbox.kube import KubeApplication, NodePool
 from tests.sandbox.operations import Failure, Operation, Operations
 from tests.sandbox.rest import ApiError, json_response
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.sandbox.azure.bodies import mistakes
 from tests.sandbox.azure.machines import REGIONS, VmSize, size_called
-from tests.sandbox.kube_or_fake import NodePool
+from tests.sandbox.kube import NodePool
 from tests.sandbox.rest import ApiError
 
 Json = dict[str, Any]

@@ -18,7 +18,7 @@ from tests.sandbox.azure.bodies import mistakes
 from tests.sandbox.azure.entra import AzureAccount, Entra
 from tests.sandbox.azure.machines import REGIONS, SPOT, TOTAL, families
 from tests.sandbox.calls import CallLog, Interferences
-from tests.sandbox.kube_or_fake import KubeApplication
+from tests.sandbox.kube import KubeApplication
 from tests.sandbox.operations import Failure, Operation, Operations
 from tests.sandbox.rest import ApiError, PathValues, RestService, Route, json_response
 
@@ -81,6 +81,7 @@ class ResourceManager(RestService):
             ("HEAD", GROUP, "ResourceGroups_CheckExistence", self._head_group),
             ("PUT", GROUP, "ResourceGroups_CreateOrUpdate", self._put_group),
             ("DELETE", GROUP, "ResourceGroups_Delete", self._delete_group),
+            ("GET", GROUP + "/resources", "Resources_ListByResourceGroup", self._list_resources),
             ("GET", GROUP_RESULT, "OperationResults_Get", self._group_result),
             ("GET", SUBSCRIPTION + AKS + "/managedClusters", "ManagedClusters_List", self._list_clusters),
             ("GET", CLUSTERS, "ManagedClusters_ListByResourceGroup", self._list_clusters),
@@ -225,6 +226,12 @@ class ResourceManager(RestService):
         group = ResourceGroup(before.name if before else name, location, body.get("tags") or {})
         self._groups[name.lower()] = group
         return json_response(self._render_group(group), 200 if before else 201)
+
+    def _list_resources(self, _request: Request, values: PathValues) -> Response:
+        group = self._group(values)
+        kept = ("id", "name", "type", "location", "tags", "kind", "sku", "identity")
+        found = [self._clusters.render(cluster) for cluster in self._clusters.all(group.name)]
+        return json_response({"value": [{name: item[name] for name in kept if name in item} for item in found]})
 
     def _delete_group(self, request: Request, values: PathValues) -> Response:
         group = self._group(values)

@@ -13,7 +13,7 @@ from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.gcp.gke import KubernetesEngine
 from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth
 from tests.sandbox.gcp.quotas import ComputeQuotas
-from tests.sandbox.kube_or_fake import KubeApplication
+from tests.sandbox.kube import KubeApplication
 
 __all__ = ["GcpApplication"]
 

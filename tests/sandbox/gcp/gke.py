@@ -35,7 +35,7 @@ from tests.sandbox.gcp.gke_rules import (
 )
 from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth, google_error
 from tests.sandbox.gcp.quotas import GLOBAL, GLOBAL_QUOTAS, ComputeQuotas, check_project
-from tests.sandbox.kube_or_fake import KubeApplication, NodePool
+from tests.sandbox.kube import KubeApplication, NodePool
 from tests.sandbox.operations import Failure, Operation, Operations, now
 from tests.sandbox.rest import ApiError, PathValues, RestService, Route, json_response
 

@@ -24,7 +24,7 @@ from tests.sandbox.gcp.machines import (
     zones_of,
 )
 from tests.sandbox.gcp.quotas import ALL_CPUS, ALL_GPUS, CPUS
-from tests.sandbox.kube_or_fake import NodePool
+from tests.sandbox.kube import NodePool
 
 #: Supported versions with their newest patch release, and the one that a cluster gets by itself.
 VERSIONS = {
@@ -137,11 +137,11 @@ def check_pool(pool: Json, region: str) -> MachineType:
     for zone in pool["locations"]:
         if ZONES.get(zone) != region:
             raise invalid(f'Zone "{zone}" is not in region "{region}".')
-    machine = TYPES.get(config["machineType"])
+    wanted = config["machineType"]
+    machine = TYPES.get(wanted)
     if machine is None:
-        raise invalid(
-            f'Machine type with name "{config["machineType"]}" does not exist in zone "{pool["locations"][0]}".'
-        )
+        zone = pool["locations"][0]
+        raise invalid(f'Machine type with name "{wanted}" does not exist in zone "{zone}".')
     _check_accelerators(config, machine, pool["locations"])
     _check_provisioning(config, machine)
     check_labels(config.get("resourceLabels", {}))

@@ -20,8 +20,6 @@ from tests.sandbox.kube.pools import ClusterSettings, NodePool
 from tests.sandbox.kube.requests import KubeRequest
 from tests.sandbox.state import STATE_LOCK
 
-ANONYMOUS = 'User "system:anonymous"'
-
 
 class KubeApplication:
     """Answers requests below `PREFIX`. Werkzeug request in, Werkzeug response out.
@@ -166,7 +164,7 @@ class KubeApplication:
             cluster.advance()
             answer = cluster.answer(kube)
         if answer.stream is not None:
-            return Response(_locked(answer.stream), status=200, content_type="application/json")
+            return Response(_lines(answer.stream), status=200, content_type="application/json")
         if answer.text is not None:
             return Response(answer.text, status=answer.status, content_type="text/plain")
         response = json_response(answer.body, answer.status)
@@ -179,12 +177,11 @@ def _check_login(cluster: Cluster, kube: KubeRequest) -> None:
     if cluster.settings.authorize(kube.token):
         return
     if kube.token is None:
-        message = f'{kube.resource_name} is forbidden: {ANONYMOUS} cannot {kube.verb} path "{kube.path}"'
-        raise KubeError(403, "Forbidden", message)
+        raise kube.anonymous_error
     raise KubeError(401, "Unauthorized", "Unauthorized")
 
 
-def _locked(stream: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[bytes]:
     for event in stream:
         yield json.dumps(event).encode() + b"\n"
 

@@ -95,7 +95,7 @@ def apply(
     others = [owner for owner in owners if owner is not mine]
     sent = _without_status(fields_of(node, wanted))
     _settle_conflicts(node, live, wanted, sent, others, force=force)
-    merged = merge(node, copy.deepcopy(live), wanted)
+    merged: dict[str, Any] = merge(node, copy.deepcopy(live), wanted)
     before = mine.fields if mine is not None else set()
     _remove_abandoned(node, merged, before, sent, others)
     if mine is None:

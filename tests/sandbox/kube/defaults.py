@@ -27,7 +27,7 @@ def amount(value: object) -> Decimal:
         raise ValueError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
     number, suffix = Decimal(match.group(1)), match.group(2) or ""
     if suffix in BINARY:
-        return number * 1024 ** BINARY[suffix]
+        return number * Decimal(1024) ** BINARY[suffix]
     if suffix in DECIMAL:
         return number.scaleb(DECIMAL[suffix])
     return number.scaleb(int(suffix[1:]))

@@ -399,7 +399,8 @@ class Kubelet:
             secret = self._store.get("Secret", namespace, reference.get("name", ""))
             if secret is None:
                 name = reference.get("name")
-                message = f"Unable to retrieve some image pull secrets ({name}); attempting to pull the image may not succeed."
+                problem = f"Unable to retrieve some image pull secrets ({name})"
+                message = f"{problem}; attempting to pull the image may not succeed."
                 self._events.note(pod, "FailedToRetrieveImagePullSecret", message, KUBELET, warning=True)
             elif secret["type"] == DOCKER_CONFIG and _is_login(secret["data"][".dockerconfigjson"]):
                 return True

@@ -105,6 +105,18 @@ class KubeRequest:
         return f"{self.verb} {self.kind.plural}{below}"
 
     @property
+    def anonymous_error(self) -> KubeError:
+        """Return what somebody without a token is told: the request is tried in the name of nobody."""
+        who = 'User "system:anonymous" cannot'
+        if self.kind is None:
+            return KubeError(403, "Forbidden", f'forbidden: {who} {self.verb} path "{self.path}"')
+        verb = "patch" if self.verb == "apply" else self.verb
+        what = f'resource "{self.kind.plural}" in API group "{self.kind.group}"'
+        where = f' in the namespace "{self.namespace}"' if self.namespace else " at the cluster scope"
+        name = f' "{self.name}"' if self.name else ""
+        return KubeError(403, "Forbidden", f"{self.kind.resource}{name} is forbidden: {who} {verb} {what}{where}")
+
+    @property
     def is_dry_run(self) -> bool:
         """Whether nothing may be kept. Raises KubeError for a value that is none."""
         value = self.query.get("dryRun") or _first(self.delete_options().get("dryRun"))
@@ -143,10 +155,7 @@ class KubeRequest:
     def body(self) -> dict[str, Any]:
         """Return the body as an object. Raises KubeError."""
         try:
-            if self.content_type == APPLY_PATCH:
-                value = _yaml(self.body_text)
-            else:
-                value = json.loads(self.body_text)
+            value = _yaml(self.body_text) if self.content_type == APPLY_PATCH else json.loads(self.body_text)
         except (ValueError, yaml.YAMLError) as error:
             kind = "YAML" if self.content_type == APPLY_PATCH else "JSON"
             raise bad_request(f"error decoding {kind}: {error}") from error

@@ -53,9 +53,9 @@ def requested(spec: Mapping[str, Any]) -> Amounts:
         resources = container.get("resources") or {}
         wanted = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
         total += Amounts(
-            int(amount(wanted.get("cpu", 0)) * 1000),
-            int(amount(wanted.get("memory", 0))),
-            int(amount(wanted.get(GPU, 0))),
+            cpu=int(amount(wanted.get("cpu", 0)) * 1000),
+            memory=int(amount(wanted.get("memory", 0))),
+            gpus=int(amount(wanted.get(GPU, 0))),
         )
     return total
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The published schemas of a version of Kubernetes: what an object may hold, and how its lists are merged.
 
-The files are those of the package kubernetes-validate, whose strict variant refuses unknown fields. They are read
-once per version; the package itself reads them again for each object.
+The files are those of the package kubernetes-validate. They are read once per version, and the check here uses just
+what stands in them; the package reads them again for each object, which would be slow.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import jsonschema
-import jsonschema.validators
-from referencing import Registry, Resource
 
 from tests.sandbox.kube.kinds import Kind
 
@@ -39,6 +34,22 @@ class Problem:
     #: ``unknown``, ``required`` or ``type``.
     kind: str
     message: str
+
+
+JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "array": (list,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "object": (dict,),
+    "string": (str,),
+}
+
+
+def _is_a(value: object, name: str) -> bool:
+    if isinstance(value, bool):
+        return name == "boolean"
+    return isinstance(value, JSON_TYPES[name])
 
 
 class Node:
@@ -86,6 +97,40 @@ class Node:
     def _map_type(self) -> str:
         return str(self._definition.get("x-kubernetes-map-type", GRANULAR))
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Names of the types of JSON that fit; none where anything does."""
+        choices = self._definition.get("oneOf") or [self._definition]
+        found: list[str] = []
+        for choice in choices:
+            named = choice.get("type") or []
+            found.extend([named] if isinstance(named, str) else named)
+        return tuple(dict.fromkeys(name for name in found if name != "null"))
+
+    @property
+    def type_text(self) -> str:
+        """Say what fits."""
+        return " or ".join(self.types) + (" of 32 bits" if self._definition.get("format") == "int32" else "")
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Fields that must be there."""
+        return tuple(self._definition.get("required") or ())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an object may have fields that are not described."""
+        return "properties" not in self._definition
+
+    def takes(self, value: object) -> bool:
+        """Whether a value is of a type that fits. What is in it is another question."""
+        if self.types and not any(_is_a(value, name) for name in self.types):
+            return False
+        if self._definition.get("format") == "int32" and isinstance(value, int):
+            return -(2**31) <= value < 2**31
+        choices = self._definition.get("enum")
+        return choices is None or value in choices
+
     def child(self, name: str) -> Node | None:
         """Return the schema of a field or map value; None if there can be none of this name."""
         properties = self._definition.get("properties") or {}
@@ -108,7 +153,6 @@ class Schemas:
             raise ValueError(f"there are no schemas of Kubernetes {version}")
         self._all = self._read("_definitions.json")
         self._roots: dict[str, dict[str, Any]] = {}
-        self._validators: dict[str, Any] = {}
 
     def _read(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self._folder.joinpath(name).read_text(encoding="utf-8"))
@@ -127,15 +171,7 @@ class Schemas:
 
     def problems(self, kind: Kind, value: Mapping[str, Any]) -> list[Problem]:
         """Return everything in an object that its schema does not allow. Fields that are null must be gone already."""
-        if kind.name not in self._validators:
-            root = self._root(kind)
-            resources: list[Resource[Any]] = [Resource.from_contents(root), Resource.from_contents(self._all)]
-            registry: Registry[Any] = resources @ Registry()
-            self._validators[kind.name] = jsonschema.validators.Draft202012Validator(root, registry=registry)
-        found: list[Problem] = []
-        for error in self._validators[kind.name].iter_errors(value):
-            found.extend(_problems_of(error))
-        return found
+        return list(_problems(self.node(kind), value, ""))
 
 
 @functools.cache
@@ -144,27 +180,23 @@ def schemas(version: str) -> Schemas:
     return Schemas(version)
 
 
-def path_text(parts: Iterator[str | int] | list[str | int]) -> str:
-    """Write a path as Kubernetes does."""
-    text = ""
-    for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
+def _problems(node: Node, value: Any, at: str) -> Iterator[Problem]:
+    if not node.takes(value):
+        yield Problem(at, "type", f"expected {node.type_text}, got {type(value).__name__} {value!r}"[:200])
+    elif isinstance(value, dict):
+        for name in node.required:
+            if name not in value:
+                yield Problem(_below(at, name), "required", "Required value")
+        for name, content in value.items():
+            child = node.child(name)
+            if child is not None:
+                yield from _problems(child, content, _below(at, name))
+            elif not node.is_open:
+                yield Problem(_below(at, name), "unknown", "field not declared in schema")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _problems(node.item(), item, f"{at}[{number}]")
 
 
-def _problems_of(error: jsonschema.ValidationError) -> list[Problem]:
-    where = list(error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        return [
-            Problem(path_text([*where, name]), "unknown", "field not declared in schema")
-            for name in error.instance
-            if name not in known
-        ]
-    if error.validator == "required":
-        missing = re.findall(r"^'([^']+)' is a required property", error.message)
-        return [Problem(path_text([*where, name]), "required", "Required value") for name in missing]
-    wanted = error.schema.get("type", "string or number") if isinstance(error.schema, Mapping) else ""
-    wanted = next((item for item in wanted if item != "null"), "") if isinstance(wanted, list) else wanted
-    kind = type(error.instance).__name__
-    return [Problem(path_text(where), "type", f"expected {wanted}, got {kind} {error.instance!r}"[:200])]
+def _below(at: str, name: str) -> str:
+    return f"{at}.{name}" if at else name

@@ -89,4 +89,4 @@ def fits_expression(expression: Mapping[str, Any], labels: Mapping[str, str]) ->
         return labels.get(key) in values
     if operator == "NotIn":
         return labels.get(key) not in values
-    return (key in labels) == (operator == "Exists")
+    return bool((key in labels) == (operator == "Exists"))

@@ -361,6 +361,10 @@ def _page(request: KubeRequest) -> tuple[int, int]:
     return int(start), int(limit)
 
 
+def _without_type(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name not in ("apiVersion", "kind")}
+
+
 def _metadata_only(item: dict[str, Any]) -> dict[str, Any]:
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": item["metadata"]}
 
