@@ -380,7 +380,7 @@ def run_info(module: AnsibleModule, connect: t.Callable[[], Provider]) -> t.NoRe
     except (ProviderError, ValueError) as exc:
         module.fail_json(msg=f"The target cannot be read. {exc}")
     deployments = [status.as_dict() for _name, status in sorted(statuses.items())]
-    module.exit_json(changed=False, asleep=False, deployments=deployments)
+    module.exit_json(changed=False, deployments=deployments)
 
 
 def build_result(goal: Goal, outcome: Outcome) -> dict[str, t.Any]:

@@ -37,11 +37,11 @@ EXAMPLES = r"""
 RETURN = r"""
 asleep:
   description:
-    - Whether the whole cluster is switched off, as O(budgetguard.techops.nim_azure#module:stop_cluster) does it. Nobody
-      can be asked then, and RV(deployments) is empty.
-  returned: success
+    - The whole cluster is switched off, as O(budgetguard.techops.nim_azure#module:stop_cluster) does it. Nobody can be
+      asked then, and RV(deployments) is empty.
+  returned: when the cluster is switched off
   type: bool
-  sample: false
+  sample: true
 deployments:
   description:
     - The NIMs of the cluster, as in the return value of M(budgetguard.techops.nim_azure).

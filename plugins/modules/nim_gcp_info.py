@@ -35,11 +35,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-asleep:
-  description: Whether the whole target is switched off. A GKE cluster never is.
-  returned: success
-  type: bool
-  sample: false
 deployments:
   description:
     - The NIMs of the cluster, as in the return value of M(budgetguard.techops.nim_gcp).

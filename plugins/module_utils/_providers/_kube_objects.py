@@ -254,6 +254,8 @@ def gateway_deployment(settings: KubeSettings, node_selector: t.Mapping[str, str
                 "labelSelector": {"matchLabels": selector},
             }
         ],
+        # AKS advises this taint for system pools, and the gateway is what they are for.
+        "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
         "containers": [_gateway_container(settings.gateway_image)],
         "volumes": [{"name": "config", "configMap": {"name": GATEWAY}}],
     }

@@ -338,7 +338,7 @@ class KubernetesProvider(Provider):
         """Carry out one step."""
         if step.kind not in _KUBE_KINDS:
             if step.kind != GPU_POOL:
-                self._client = None
+                self._client = self._view = None
             self.cloud.apply(step)
         elif step.action == "delete":
             self._delete(step)

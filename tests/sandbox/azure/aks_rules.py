@@ -102,7 +102,7 @@ def bad(code: str, message: str) -> AksError:
 
 def check_body(model: str, body: object) -> Json:
     """Return the body if the SDK's model allows everything in it. Raises `AksError`."""
-    found = mistakes("containerservice", model, body)
+    found = mistakes(model, body)
     if found or not isinstance(body, dict):
         raise bad("InvalidRequestBody", "; ".join(found) or "The body must be an object.")
     return body

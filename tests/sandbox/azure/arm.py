@@ -14,7 +14,6 @@ from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.azure.aks import Cluster, ManagedClusters
 from tests.sandbox.azure.aks_rules import AksError
-from tests.sandbox.azure.bodies import mistakes
 from tests.sandbox.azure.entra import AzureAccount, Entra
 from tests.sandbox.azure.machines import REGIONS, SPOT, TOTAL, families
 from tests.sandbox.calls import CallLog, Interferences
@@ -199,10 +198,11 @@ class ResourceManager(RestService):
         return Response(status=204 if values["group"].lower() in self._groups else 404)
 
     def _put_group(self, request: Request, values: PathValues) -> Response:
-        body = json.loads(request.get_data(as_text=True) or "null")
-        found = mistakes("resources", "ResourceGroup", body)
-        if found:
-            raise ApiError(400, "InvalidRequestContent", f"The request content was invalid: {'; '.join(found)}")
+        body = json.loads(request.get_data(as_text=True) or "{}")
+        unknown = sorted(set(body) - {"location", "tags"})
+        if unknown:
+            message = f"Could not find member '{unknown[0]}' on object of type 'ResourceGroupDefinition'."
+            raise ApiError(400, "InvalidRequestContent", f"The request content was invalid: {message}")
         location, name = body.get("location"), values["group"]
         if location not in REGIONS:
             raise ApiError(

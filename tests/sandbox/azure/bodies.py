@@ -12,11 +12,8 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Where models are. A model's fields refer to other models of the same module as ``_models.NAME``.
-MODULES = {
-    "containerservice": "azure.mgmt.containerservice.models",
-    "resources": "azure.mgmt.resource.resources.models",
-}
+#: Where the models are. A model's fields refer to others as ``_models.NAME``.
+MODELS = "azure.mgmt.containerservice.models"
 #: How often the SDK writes the Python types of JSON values.
 SCALARS: dict[Any, tuple[type, ...]] = {
     str: (str,),
@@ -34,10 +31,9 @@ class Field(typing.NamedTuple):
     read_only: bool
 
 
-def mistakes(module: str, model: str, body: object) -> list[str]:
+def mistakes(model: str, body: object) -> list[str]:
     """Return what is wrong with a body, each with its place: unknown field, wrong type, unknown value, read only."""
-    models = importlib.import_module(MODULES[module])
-    return list(_check_model(getattr(models, model), body, model))
+    return list(_check_model(getattr(importlib.import_module(MODELS), model), body, model))
 
 
 @functools.cache
@@ -46,7 +42,7 @@ def _fields(model: type) -> Mapping[str, Field]:
 
     Both names of the SDK's descriptors are private ones; a test plants mistakes to notice when they change.
     """
-    package = importlib.import_module(model.__module__.removesuffix("._models"))
+    package = importlib.import_module(MODELS)
     hints = typing.get_type_hints(model, localns={**vars(package), "_models": package})
     found = {}
     for name in hints:

@@ -182,6 +182,8 @@ def _check_login(cluster: Cluster, kube: KubeRequest) -> None:
 
 
 def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    # The answer begins at once, also where nothing has happened yet.
+    yield b""
     for event in stream:
         yield json.dumps(event).encode() + b"\n"
 

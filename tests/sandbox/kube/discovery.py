@@ -13,6 +13,7 @@ from tests.sandbox.kube.requests import KubeRequest
 from tests.sandbox.kube.verbs import Answer
 
 ACCESS_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+OPENAPI = "/openapi/v3"
 HEALTH = ("/healthz", "/livez", "/readyz")
 
 
@@ -29,6 +30,14 @@ def answer_discovery(request: KubeRequest, version: str) -> Answer:
     for api_version in {kind.api_version for kind in KINDS}:
         prefix = "/apis" if "/" in api_version else "/api"
         pages[f"{prefix}/{api_version}"] = _resources(api_version)
+        pages[f"{OPENAPI}{prefix}/{api_version}"] = _openapi(api_version, prefix)
+    pages[OPENAPI] = {
+        "paths": {
+            page.removeprefix(f"{OPENAPI}/"): {"serverRelativeURL": f"/clusters/{request.cluster_id}{page}"}
+            for page in pages
+            if page.startswith(OPENAPI)
+        }
+    }
     if path not in pages:
         raise no_such_route()
     return Answer(body=pages[path])
@@ -73,6 +82,25 @@ def _entries(kind: Kind) -> list[dict[str, Any]]:
             below |= {"group": "autoscaling", "version": "v1", "kind": "Scale", "verbs": ["get", "patch", "update"]}
         entries.append(below)
     return entries
+
+
+def _openapi(api_version: str, prefix: str) -> dict[str, Any]:
+    """Return only that objects can be patched with a check of their fields, which kubectl wants to know first."""
+    paths: dict[str, Any] = {}
+    for kind in KINDS:
+        if kind.api_version == api_version and "patch" in kind.verbs:
+            place = "/namespaces/{namespace}" if kind.namespaced else ""
+            paths[f"{prefix}/{api_version}{place}/{kind.plural}/{{name}}"] = {
+                "patch": {
+                    "x-kubernetes-group-version-kind": {
+                        "group": kind.group,
+                        "version": kind.version,
+                        "kind": kind.name,
+                    },
+                    "parameters": [{"name": name, "in": "query"} for name in ("dryRun", "fieldValidation")],
+                }
+            }
+    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": api_version}, "paths": paths}
 
 
 def _access_review(request: KubeRequest) -> Answer:

@@ -134,10 +134,11 @@ class Kubelet:
         machines = self._machines.joined(now)
         if missing is None:
             reasons = [self._refusals(life, pod, machine.pool, machine) for machine in machines]
-            for machine, why in zip(machines, reasons, strict=True):
-                if not why:
-                    self.bind(life, pod, machine, now)
-                    return
+            fitting = [machine for machine, why in zip(machines, reasons, strict=True) if not why]
+            if fitting:
+                # The emptiest, so that copies are spread.
+                self.bind(life, pod, max(fitting, key=lambda machine: machine.free.cpu), now)
+                return
             message = not_scheduled(reasons)
         else:
             message = f"0/{len(machines)} nodes are available: {missing}. not found"

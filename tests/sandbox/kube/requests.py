@@ -20,9 +20,10 @@ APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 JSON = "application/json"
+BODY_TYPES = (APPLY_PATCH, JSON, MERGE_PATCH, STRATEGIC_PATCH)
 
 #: Options by verb. A real server ignores others; here they are refused, for they are likely mistyped.
-READ_OPTIONS = frozenset(("pretty",))
+READ_OPTIONS = frozenset(("pretty", "timeout"))
 LIST_OPTIONS = frozenset(
     (
         "allowWatchBookmarks",
@@ -32,7 +33,6 @@ LIST_OPTIONS = frozenset(
         "limit",
         "resourceVersion",
         "resourceVersionMatch",
-        "sendInitialEvents",
         "timeoutSeconds",
         "watch",
     )
@@ -154,6 +154,9 @@ class KubeRequest:
 
     def body(self) -> dict[str, Any]:
         """Return the body as an object. Raises KubeError."""
+        if self.content_type not in BODY_TYPES:
+            text = f"the body of the request was in an unknown format - accepted media types include: {JSON}"
+            raise KubeError(415, "UnsupportedMediaType", text)
         try:
             value = _yaml(self.body_text) if self.content_type == APPLY_PATCH else json.loads(self.body_text)
         except (ValueError, yaml.YAMLError) as error:

@@ -58,7 +58,7 @@ def test_each_machine_type_has_a_pool_of_its_own() -> None:
 )
 def test_the_cluster_is_one_that_the_sdk_s_model_allows(options: dict[str, t.Any]) -> None:
     body = objects.cluster_body(settings(**options), "eastus", own_group=True)
-    assert mistakes("containerservice", "ManagedCluster", body) == []
+    assert mistakes("ManagedCluster", body) == []
 
 
 def test_the_cluster_lets_nobody_in_but_by_entra_id_and_enforces_network_policies() -> None:
@@ -86,7 +86,7 @@ def test_the_public_name_has_no_underscore_and_ends_with_a_letter_or_digit() -> 
 
 def test_the_pool_is_one_that_the_sdk_s_model_allows() -> None:
     body = objects.pool_body(settings(), objects.pool_spec(nim(), 3), SUBNET)
-    assert mistakes("containerservice", "AgentPool", body) == []
+    assert mistakes("AgentPool", body) == []
 
 
 def test_a_new_pool_has_no_machine_and_grows_by_itself() -> None:

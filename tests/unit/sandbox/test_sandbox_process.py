@@ -27,6 +27,16 @@ VARIABLES = {
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_EC2_METADATA_DISABLED",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_SUBSCRIPTION_ID",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_RESOURCE_MANAGER_ENDPOINT",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_PROJECT",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE",
     "HTTP_PROXY",
     "http_proxy",
     "HTTPS_PROXY",
@@ -57,10 +67,11 @@ def test_env_file_has_all_variables_and_can_be_sourced(running_sandbox: Sandbox)
     assert len(running_sandbox.env["AWS_SECRET_ACCESS_KEY"]) == 40
 
 
-def test_private_files_are_private_and_no_key_is_left_on_disk(running_sandbox: Sandbox) -> None:
-    assert stat.S_IMODE((running_sandbox.directory / "env").stat().st_mode) == 0o600
-    for path in running_sandbox.directory.iterdir():
-        assert b"PRIVATE KEY" not in path.read_bytes()
+def test_private_files_are_private_and_the_servers_keys_are_not_on_disk(running_sandbox: Sandbox) -> None:
+    for name in ("env", "google.json"):
+        assert stat.S_IMODE((running_sandbox.directory / name).stat().st_mode) == 0o600
+    with_keys = [path.name for path in running_sandbox.directory.iterdir() if b"PRIVATE KEY" in path.read_bytes()]
+    assert with_keys == ["google.json"]
 
 
 def test_only_loopback_is_listened_on(running_sandbox: Sandbox) -> None:
@@ -94,6 +105,7 @@ def test_signal_stops_it_cleanly(tmp_path: Path, signal_number: signal.Signals) 
         assert not is_running(pid)
         assert not (tmp_path / "env").exists()
         assert not ca_file.exists()
+        assert not (tmp_path / "google.json").exists()
         assert "Traceback" not in (tmp_path / "sandbox.log").read_text()
 
 
@@ -150,6 +162,8 @@ def test_control_answers_unknown_routes_and_bad_bodies(running_sandbox: Sandbox)
         ("POST", "fault", {"action": "X", "code": "Y", "colour": "red"}, "400 .*unknown field 'colour'"),
         ("POST", "hook", {"action": "X", "delay_seconds": 1, "when": "during"}, "400 .*when must be"),
         ("POST", "hook", {"action": "X"}, "400 .*needs delay_seconds"),
+        ("POST", "fault", {"action": "X", "code": "Y", "headers": {"Retry-After": 1}}, "400 .*headers must be"),
+        ("POST", "quota", {"cloud": "azure", "colour": "red"}, "400 .*unknown field 'colour'"),
         ("POST", "nim", {"deployment": "x", "outcome": "explodes"}, "400 .*outcome must be one of"),
         ("POST", "nim", {"outcome": "ready"}, "400 .*deployment must be"),
         ("POST", "nim", {"deployment": "x", "log_lines": "text"}, "400 .*log_lines must be"),
