@@ -103,7 +103,7 @@ class ControlApi:
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}")
         limit = body.get("limit")
-        if type(limit) is not int or limit < 0:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
             raise ValueError(f"limit must be a whole number from 0, got {limit!r}")
         self._clouds.set_quota(str(body.get("cloud")), str(body.get("region")), str(body.get("name")), limit)
         return {}

@@ -101,7 +101,6 @@ class Host(Protocol):
 
     def answer(self, scheme: str, port: int, request: HttpRequest) -> HttpAnswer:
         """Return what a client gets. Raises `NoConnectionError`."""
-        ...
 
 
 class Hosts(Protocol):
@@ -109,7 +108,6 @@ class Hosts(Protocol):
 
     def host(self, name: str) -> Host | None:
         """Return the one with this name or address as it is now; None if there is none. Needs STATE_LOCK held."""
-        ...
 
 
 class NimStub:

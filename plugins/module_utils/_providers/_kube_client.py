@@ -74,7 +74,7 @@ class KubeClient:
             raise MissingLibraryError("kubernetes", KUBERNETES_IMPORT_ERROR)
         self._advice = advice
         self._sleep = sleep
-        configuration = kubernetes.Configuration(host=access.host)
+        configuration: t.Any = kubernetes.Configuration(host=access.host)
         configuration.ca_cert_data = access.ca_pem
         configuration.retries = False
         # The header is only sent where a key is set already; the hook then renews it before each request.
@@ -211,7 +211,7 @@ class _NotFoundError(ProviderError):
 def _message(exc: kubernetes.ApiException) -> str:
     """Return the API server's own sentence."""
     try:
-        return str(json.loads(exc.body)["message"])
+        return str(json.loads(exc.body or "")["message"])
     except (TypeError, ValueError, KeyError):
         return str(exc.reason or "no reason given")
 

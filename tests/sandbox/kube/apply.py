@@ -29,6 +29,7 @@ from tests.sandbox.kube.fields import (
 from tests.sandbox.kube.schema import Node
 
 STATUS: Path = ("f:status",)
+METADATA: Path = ("f:metadata",)
 
 
 @dataclass
@@ -187,7 +188,7 @@ def _remove_abandoned(
     node: Node, merged: dict[str, Any], before: set[Path], sent: set[Path], others: list[Owner]
 ) -> None:
     """Remove what the manager owned and does not send any more, together with the defaults the server put there."""
-    kept = with_parents(sent)
+    kept = with_parents(sent) | {METADATA}
     for owner in others:
         kept |= with_parents(owner.fields)
     for path in sorted(with_parents(before) - kept, key=len):

@@ -30,7 +30,7 @@ from tests.sandbox.kube.errors import KubeError, bad_request
 from tests.sandbox.kube.events import Events
 from tests.sandbox.kube.machines import Machine, Machines
 from tests.sandbox.kube.pools import ClusterSettings, NodePool
-from tests.sandbox.kube.scheduling import no_scale_up, not_scheduled, refusals, requested
+from tests.sandbox.kube.scheduling import allocatable, no_scale_up, not_scheduled, refusals, requested
 from tests.sandbox.kube.store import ObjectStore, timestamp
 from tests.sandbox.state import DEFAULTS
 
@@ -164,8 +164,11 @@ class Kubelet:
     def _refusals(
         self, life: PodLife, pod: dict[str, Any], pool: NodePool, machine: Machine | None = None
     ) -> list[str]:
-        template = machine if machine is not None else Machine(pool.name, pool, 0.0, has_plugin=True)
-        why = refusals(pod["spec"], pool, template.labels, template.free)
+        if machine is not None:
+            why = refusals(pod["spec"], pool, machine.labels, machine.free)
+        else:
+            # The autoscaler takes it that a new machine will offer all its GPUs.
+            why = refusals(pod["spec"], pool, Machine("", pool, 0.0).labels, allocatable(pool, gpus=True))
         if not why and self.outcome(life).name == "does_not_fit":
             return ["Insufficient memory"]
         return why

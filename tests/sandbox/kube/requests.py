@@ -118,13 +118,12 @@ class KubeRequest:
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether nothing may be kept. Raises KubeError for a value that is none."""
-        value = self.query.get("dryRun") or _first(self.delete_options().get("dryRun"))
-        if value in (None, ""):
-            return False
-        if value != "All":
-            raise KubeError(422, "Invalid", f'dryRun: Unsupported value: "{value}": supported values: "All"')
-        return True
+        """Whether nothing may be kept."""
+        return self._dry_run == "All"
+
+    @property
+    def _dry_run(self) -> str:
+        return str(self.query.get("dryRun") or _first(self.delete_options().get("dryRun")) or "")
 
     @property
     def manager(self) -> str:
@@ -138,7 +137,7 @@ class KubeRequest:
         return f"as={form}" in words and "g=meta.k8s.io" in words and "v=v1" in words
 
     def check_options(self) -> None:
-        """Raise KubeError for options that this verb does not have."""
+        """Raise KubeError for options that this verb does not have, or that have no such value."""
         known = LOG_OPTIONS if self.subresource == "log" else OPTIONS.get(self.verb, READ_OPTIONS)
         unknown = sorted(set(self.query) - known)
         if unknown:
@@ -147,6 +146,8 @@ class KubeRequest:
         if validation not in ("", "Ignore", "Warn", "Strict"):
             choices = 'supported values: "Ignore", "Strict", "Warn"'
             raise KubeError(422, "Invalid", f'fieldValidation: Unsupported value: "{validation}": {choices}')
+        if self._dry_run not in ("", "All"):
+            raise KubeError(422, "Invalid", f'dryRun: Unsupported value: "{self._dry_run}": supported values: "All"')
 
     def delete_options(self) -> dict[str, Any]:
         """Return the body of a DELETE; empty for anything else."""

@@ -78,9 +78,7 @@ class KubeServer:
             LOOPBACK, 0, self._application, threaded=True, request_handler=QuietHandler
         )
         context = self._ca.server_context(LOOPBACK)
-        self._server.socket = context.wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._server.ssl_context = context
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         self.reset()

@@ -37,6 +37,8 @@ from tests.sandbox.kube.store import ObjectStore, timestamp
 SERVER_METADATA = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "uid")
 #: Kinds whose ``status`` is set by the cluster alone.
 WITH_STATUS = ("DaemonSet", "Deployment", "Namespace", "PersistentVolumeClaim", "Service")
+#: Kinds that mean nothing without a ``spec``.
+WITH_SPEC = ("DaemonSet", "Deployment", "NetworkPolicy", "PersistentVolumeClaim", "Service")
 #: Kinds that count the changes of their ``spec``.
 WITH_GENERATION = ("DaemonSet", "Deployment", "NetworkPolicy")
 PATCH_TYPES = (APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
@@ -290,6 +292,8 @@ class Verbs:
             new.pop("status", None)
             if old is not None and "status" in old:
                 new["status"] = copy.deepcopy(old["status"])
+        if kind.name in WITH_SPEC:
+            new.setdefault("spec", {})
         if not self._schemas.problems(kind, new):
             set_defaults(new)
             self._addresses.allocate(old, new)

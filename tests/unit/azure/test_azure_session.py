@@ -87,7 +87,7 @@ def refused(status: int, code: str, message: str = "It is so.", envelope: bool =
 )
 def test_the_kind_of_an_error(status: int, code: str, kind: type[ProviderError], envelope: bool) -> None:
     error = refused(status, code, envelope=envelope)
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert str(error).startswith(f"cannot do it: It is so ({code})")
 
 
@@ -101,7 +101,7 @@ def test_the_kind_of_an_error(status: int, code: str, kind: type[ProviderError],
 )
 def test_a_quota_is_no_passing_conflict(status: int, code: str, message: str) -> None:
     error = refused(status, code, f"{message}Regional Cores quota")
-    assert type(error) is ProviderError
+    assert error.__class__ is ProviderError
     assert str(error).endswith("Ask for more in the Azure portal under Quotas, Compute.")
 
 

@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 from werkzeug.test import Client, TestResponse
+from werkzeug.wrappers import Request
 
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.kube import KubeApplication, NodePool
@@ -48,11 +49,10 @@ class TestCluster:
                 **settings,
             },
         )
-        self._client = Client(self._application)
+        self._client = Client(self.application)
 
-    def _application(self, environ: dict[str, Any], start_response: Any) -> Any:
-        from werkzeug.wrappers import Request
-
+    def application(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer as a WSGI application."""
         return self.kube(Request(environ))(environ, start_response)
 
     def change_pool(self, **changes: Any) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubernetes_validate import ValidationError, validate
+from kubernetes_validate.utils import ValidationError, validate
+from werkzeug.test import Client
 
 from tests.sandbox.calls import Interference
 from tests.sandbox.kube.defaults import canonical_quantity
+from tests.sandbox.kube.kinds import BY_NAME
+from tests.sandbox.kube.schema import schemas
 from tests.unit.sandbox import kube_cluster
 from tests.unit.sandbox.kube_cluster import (
     APPLY,
@@ -52,9 +55,7 @@ def config(name: str = "settings", **data: str) -> dict[str, Any]:
 
 
 def test_a_wrong_token_and_no_token_are_refused_in_different_words(cluster: TestCluster) -> None:
-    from werkzeug.test import Client
-
-    client = Client(cluster._application)
+    client = Client(cluster.application)
     path = f"/clusters/{ID}/api/v1/namespaces/{SPACE}/pods"
     wrong = client.get(path, headers={"Authorization": "Bearer stolen"})
     assert (wrong.status_code, wrong.json) == (
@@ -150,10 +151,8 @@ def test_lists_can_be_narrowed_by_labels_and_fields_and_come_in_pages(cluster: T
 
 
 def test_metadata_can_be_asked_for_without_content(cluster: TestCluster) -> None:
-    from werkzeug.test import Client
-
     cluster.apply(api_secret())
-    response = Client(cluster._application).get(
+    response = Client(cluster.application).get(
         f"/clusters/{ID}/api/v1/namespaces/{SPACE}/secrets",
         headers={
             "Authorization": f"Bearer {kube_cluster.TOKEN}",
@@ -250,7 +249,7 @@ def test_an_older_version_in_the_body_is_a_conflict(cluster: TestCluster) -> Non
         ({"froce": "true"}, 501, "the option froce"),
     ],
 )
-def test_apply_needs_the_right_options(cluster: TestCluster, query: dict[str, str], status: int, message: str) -> None:
+def test_apply_needs_the_right_options(cluster: TestCluster, query: dict[str, Any], status: int, message: str) -> None:
     refused = cluster.apply_refused(config(), **query)
     assert refused["code"] == status
     assert message in refused["message"]
@@ -305,6 +304,7 @@ def test_yaml_dates_are_texts(cluster: TestCluster) -> None:
             "`selector` does not match template `labels`",
         ),
         (without(nim(), "spec", "selector"), "spec.selector", "Required value"),
+        (without(nim(), "spec"), "spec.template", "Required value"),
         (without(nim(), *CONTAINER, "image"), "spec.template.spec.containers[0].image", "Required value"),
         (
             changed(nim(), *CONTAINER, "resources", "limits", to={"nvidia.com/gpu": "500m"}),
@@ -414,9 +414,6 @@ def test_unknown_fields_of_a_create_are_an_error_a_warning_or_nothing(cluster: T
 def test_the_schemas_are_read_as_the_package_they_come_from_reads_them(
     version: str, item: dict[str, Any], is_right: bool
 ) -> None:
-    from tests.sandbox.kube.kinds import BY_NAME
-    from tests.sandbox.kube.schema import schemas
-
     assert (schemas(version).problems(BY_NAME[item["kind"]], item) == []) == is_right
     if is_right:
         validate(item, version, strict=True)
