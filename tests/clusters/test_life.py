@@ -167,7 +167,7 @@ def test_what_somebody_changed_by_hand_is_put_right(cluster: Cluster) -> None:
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
-            "metadata": {"name": FLUX_NAME, "namespace": NAMESPACE},
+            "metadata": {"name": FLUX_NAME, "namespace": NAMESPACE, "labels": policy["metadata"]["labels"]},
             "spec": {**policy["spec"], "ingress": [{}]},
         }
     )

@@ -200,6 +200,13 @@ def test_what_another_manager_owns_is_a_conflict_that_force_wins(cluster: TestCl
     assert cluster.apply(config(a="9"), manager="somebody")["data"] == {"a": "9", "b": "2"}
     # It is theirs now: not to send it leaves it alone.
     assert cluster.apply(config(b="2"))["data"] == {"a": "9", "b": "2"}
+    assert cluster.apply(config(a="10"), manager="somebody", force=False)["data"] == {"a": "10", "b": "2"}
+
+
+def test_whoever_lost_a_field_by_force_does_not_own_it_any_more(cluster: TestCluster) -> None:
+    cluster.apply(config(a="1"))
+    cluster.apply(config(a="9"), manager="somebody")
+    assert cluster.apply(config(a="10"), manager="somebody", force=False)["data"] == {"a": "10"}
 
 
 def test_a_field_with_two_owners_stays_until_both_let_go(cluster: TestCluster) -> None:

@@ -63,7 +63,7 @@ class Kubectl:
         return subprocess.run(
             ["kubectl", *arguments],
             # Not as a List: kubectl then wants a description of the whole API.
-            input="---\n".join(f"{json.dumps(item)}\n" for item in items),
+            input="\n".join(json.dumps(item) for item in items),
             env=env,
             capture_output=True,
             text=True,
@@ -125,7 +125,7 @@ def test_diff_shows_what_an_apply_would_change_and_changes_nothing(kubectl: Kube
     other = changed(nim(0), "spec", "template", "spec", "containers", 0, "image", to="nvcr.io/nim/other:1")
     shown = kubectl.run("diff", "--server-side", "-f", "-", items=(other,))
     assert shown.returncode == 1
-    assert "+      - image: nvcr.io/nim/other:1" in shown.stdout
+    assert "+        image: nvcr.io/nim/other:1\n" in shown.stdout
     assert "other" not in kubectl("get", f"deployment/{NIM}", "-o", "jsonpath={..image}")
 
 

@@ -5,14 +5,21 @@
 
 from __future__ import annotations
 
+import json
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.sandbox.ca import ThrowAwayCA
 from tests.sandbox.kube import runtime, watching
 from tests.sandbox.kube.server import INTERNAL
 from tests.sandbox.nim_stub import NoConnectionError, UnknownHostError
+from tests.sandbox.proxy import ProxyServer
 from tests.sandbox.state import DEFAULTS
 from tests.unit.sandbox.kube_cluster import (
     ID,
@@ -205,9 +212,9 @@ def test_without_driver_or_device_plugin_a_machine_offers_no_gpu(cluster: TestCl
     assert "1 Insufficient nvidia.com/gpu" in condition["message"]
 
 
-def device_plugin() -> dict[str, Any]:
+def device_plugin(image: str = "nvcr.io/nvidia/k8s-device-plugin:v0.18.0") -> dict[str, Any]:
     labels = {"name": "device-plugin"}
-    container = {"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.18.0"}
+    container = {"name": "plugin", "image": image}
     spec = {
         "nodeSelector": {"budgetguard.io/gpu-pool": "a100"},
         "tolerations": [{"operator": "Exists"}],
@@ -225,6 +232,13 @@ def test_a_daemon_set_can_bring_the_device_plugin(cluster: TestCluster) -> None:
     assert cluster.get("Deployment", NIM)["status"]["readyReplicas"] == 1
     status = cluster.ask("GET", cluster.path("DaemonSet", "plugin", "kube-system"))["status"]
     assert (status["desiredNumberScheduled"], status["numberReady"]) == (1, 1)
+
+
+def test_another_daemon_set_does_not_bring_it(cluster: TestCluster) -> None:
+    cluster.change_pool(device_plugin=False)
+    cluster.apply(device_plugin("docker.io/library/busybox:1.37"))
+    cluster.deploy()
+    assert cluster.get("Deployment", NIM)["status"]["unavailableReplicas"] == 1
 
 
 # -- outcomes ----------------------------------------------------------------------------------------------------------
@@ -384,6 +398,25 @@ def test_a_request_reaches_the_nim_by_way_of_the_gateway(cluster: TestCluster) -
     assert cluster.fetch("/other/v1/infer")[0] == 503
     cluster.scale(0)
     assert cluster.fetch(f"/{NAME}/v1/metadata")[0] == 503
+
+
+def test_the_proxy_leads_to_the_address_of_a_load_balancer(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.deploy()
+    cluster.deploy_gateway()
+    proxy = ProxyServer(0, cluster.stub, ThrowAwayCA(tmp_path), cluster.calls, cluster.interferences)
+    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        handler = urllib.request.ProxyHandler({"http": f"http://127.0.0.1:{proxy.server_address[1]}"})
+        opener = urllib.request.build_opener(handler)
+        with opener.open(f"http://{cluster.address()}/{NAME}/v1/metadata", timeout=10) as answer:
+            assert json.load(answer)["version"] == "1.2.3"
+        with pytest.raises(urllib.error.HTTPError, match="502"):
+            opener.open("http://10.99.99.99/", timeout=10)
+    finally:
+        proxy.shutdown()
+        thread.join()
+        proxy.server_close()
 
 
 @pytest.mark.parametrize(
