@@ -85,8 +85,9 @@ class ActionModule(ActionBase):
         opened = [self._describe(str(name), task_vars) for name in names]
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             targets = list(pool.map(lambda target: _read(target, options["explain"]), opened))
+        asleep = [target["target"] for target in targets if target["asleep"]]
         unread = [target for target in targets if not target["read"] and not target["asleep"]]
-        result.update(changed=False, targets=targets, unread=[target["target"] for target in unread])
+        result.update(changed=False, targets=targets, unread=[target["target"] for target in unread], asleep=asleep)
         problems = [f"{target['target']} cannot be read: {target['error']}" for target in unread]
         if problems and options["fail_unread"]:
             result.update(failed=True, msg="\n".join(problems))
@@ -127,7 +128,7 @@ def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
     answer = {
         "target": target["target"],
         "provider": target.get("provider"),
-        "region": options.get("region"),
+        "region": options.get("region") or options.get("location"),
         "read": False,
         "asleep": False,
         "error": target["error"],

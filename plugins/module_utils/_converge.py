@@ -31,6 +31,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._plan import K
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     AsleepError,
     ConflictError,
+    LookAgainError,
     MissingLibraryError,
     Provider,
     ProviderError,
@@ -144,6 +145,8 @@ def _apply_shared(provider: Provider, steps: t.Sequence[Step], result: Round) ->
         try:
             provider.apply(step)
         except ProviderError as exc:
+            if isinstance(exc, LookAgainError):
+                result.done.append(step)
             if not step.users:
                 result.shared = exc
                 return False
@@ -223,7 +226,11 @@ def converge(provider: Provider, goal: Goal, sleep: t.Callable[[float], None] = 
             if not result.conflicts or attempt == ROUNDS - 1:
                 break
             sleep(min(2**attempt, 20) * random.uniform(0.5, 1.0))
-            steps = make_plan(provider, goal, provider.observe(names))
+            seen = provider.observe(names)
+            steps = make_plan(provider, goal, seen)
+            if isinstance(result.shared, LookAgainError):
+                outcome.steps += steps
+                provider.preflight(goal.wanted, steps, seen)
             outcome.errors, outcome.target_error = {}, None
         outcome.statuses = _report(provider, goal, seen, outcome, sleep)
     except (PlanError, ProviderError) as exc:

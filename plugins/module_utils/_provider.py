@@ -22,6 +22,10 @@ class ConflictError(ProviderError):
     """Somebody else changed the same object meanwhile: look again and plan again."""
 
 
+class LookAgainError(ConflictError):
+    """The step was carried out, and now more of the target can be seen: look again and plan again."""
+
+
 class AsleepError(ProviderError):
     """The whole target was switched off, so what is on it cannot be asked; nothing on it runs."""
 

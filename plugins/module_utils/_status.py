@@ -19,6 +19,12 @@ STATES = ("failed", "unreadable", "unknown", "starting", "stopping", "running", 
 A target that was not read is unreadable, or asleep if the whole of it was switched off.
 """
 
+_OF_TARGETS: t.Mapping[str, tuple[str, str]] = {
+    "unreadable": ("could not be read", "could not be read"),
+    "asleep": ("is switched off as a whole", "are switched off as a whole"),
+}
+"""States of whole targets, and what is said about one and about several of them."""
+
 _HEADINGS: t.Mapping[str, str] = {
     "node": "NODE",
     "target": "TARGET",
@@ -113,15 +119,15 @@ def _line(cell: t.Mapping[str, str], widths: t.Mapping[str, int]) -> str:
 
 
 def _summary(table: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    nims = [row for row in table if row["state"] != "unreadable"]
+    nims = [row for row in table if row["state"] not in _OF_TARGETS]
     counts = [(state, sum(1 for row in nims if row["state"] == state)) for state in STATES]
     parts = [f"{count} {state}" for state, count in counts if count]
     text = "1 NIM" if len(nims) == 1 else f"{len(nims)} NIMs"
     text = f"{text}: {', '.join(parts)}." if parts else f"{text}."
-    unreadable = len(table) - len(nims)
-    if unreadable:
-        noun = "target" if unreadable == 1 else "targets"
-        text += f" {unreadable} {noun} could not be read."
+    for state, verb in _OF_TARGETS.items():
+        count = sum(1 for row in table if row["state"] == state)
+        if count:
+            text += f" {count} {'target' if count == 1 else 'targets'} {verb[count > 1]}."
     return text
 
 

@@ -86,6 +86,12 @@ targets:
       type: list
       elements: dict
       sample: []
+asleep:
+  description: Names of the targets that are switched off as a whole.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 unread:
   description: Names of the targets that could not be read, without those that are switched off.
   returned: always

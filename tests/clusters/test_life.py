@@ -248,10 +248,21 @@ def test_an_object_of_somebody_else_is_not_touched(cluster: Cluster) -> None:
     assert cluster.writes() == []
 
 
-def test_two_clusters_and_two_namespaces_do_not_touch_each_other(cluster: Cluster) -> None:
+def test_two_clusters_do_not_touch_each_other(cluster: Cluster) -> None:
     assert_fine(cluster.run(FLUX))
     assert_fine(cluster.run(FLUX, settings={"cluster": "second"}))
     assert cluster.clusters() == ["budgetguard", "second"]
     assert_fine(cluster.run("FLUX Dev", state="absent", purge_shared=True, settings={"cluster": "second"}))
     assert cluster.clusters() == ["budgetguard"]
     assert described(cluster.run(FLUX)) == []
+
+
+def test_a_second_namespace_in_a_cluster_is_refused(cluster: Cluster) -> None:
+    cluster.run(FLUX)
+    cluster.control.clear_calls()
+    other = {"namespace": "other"}
+    with pytest.raises(ProviderError, match="is for the NIMs in the namespace budgetguard"):
+        cluster.run(LLAMA, settings=other)
+    with pytest.raises(ProviderError, match="set namespace: budgetguard"):
+        cluster.run("Llama 3.1", state="absent", purge_shared=True, settings=other)
+    assert cluster.writes() == []

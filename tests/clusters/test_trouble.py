@@ -218,6 +218,15 @@ def test_a_deep_stop_switches_the_cluster_off_and_the_next_start_on(cluster: Clu
     assert described(cluster.run("Llama 3.1", state="stopped", settings=deep)) == []
     with pytest.raises(ProviderError, match="start it first"):
         cluster.run("Llama 3.1", state="absent", purge_shared=True)
-    assert_fine(cluster.run(FLUX, state="started", settings=deep))
+    no_keys = {**deep, "ngc_api_key": None, "hf_token": None}
+    predicted = cluster.run(FLUX, state="started", settings=no_keys, check_mode=True)
+    assert [step.describe() for step in predicted.steps] == ["update aks_cluster budgetguard (power)"]
+    assert "what is in it was not looked at" in predicted.warnings[0]
+    awake = cluster.run(FLUX, state="started", settings=no_keys)
+    assert_fine(awake)
+    assert described(awake) == [
+        "update aks_cluster budgetguard (power)",
+        f"update deployment {FLUX_NAME} (spec.replicas)",
+    ]
     states = {name: status.state for name, status in cluster.info().items()}
     assert states == {FLUX_NAME: "running", LLAMA_NAME: "stopped"}

@@ -23,6 +23,9 @@ POOL_LABEL = "budgetguard.io/gpu-pool"
 TIER_LABEL = "budgetguard.io/gpu-tier"
 """Labels of the machines of a GPU pool. A NIM's pod asks for its pool by the first."""
 
+NAMESPACE_LABEL = "budgetguard.io/namespace"
+"""The namespace whose NIMs a GPU pool is for. The Kubernetes layer sets it in a pool's field ``labels``."""
+
 GPU_TAINT = ("nvidia.com/gpu", "present", "NoSchedule")
 """Key, value and effect of the taint that keeps other pods off the GPU machines. GKE sets the same one by itself."""
 
@@ -104,7 +107,7 @@ class ClusterCloud(abc.ABC):
     def pool_spec(self, item: Wanted, max_nodes: int) -> dict[str, t.Any]:
         """Return what is compared of the pool of a NIM. Pure.
 
-        The field ``max_nodes`` is its upper limit; the lower one is 0.
+        The field ``max_nodes`` is its upper limit; the lower one is 0. The field ``labels`` are those of its machines.
         """
 
     def idle_resources(self, seen: t.Mapping[Key, Resource]) -> list[Resource]:

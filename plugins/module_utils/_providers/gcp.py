@@ -28,6 +28,11 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gc
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_objects import KubeSettings
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.kubernetes import KubernetesProvider
 
+_INTERNAL = {
+    "networking.gke.io/load-balancer-type": "Internal",
+    "networking.gke.io/internal-load-balancer-allow-global-access": "true",
+}
+
 Cluster = t.Mapping[str, t.Any]
 
 
@@ -124,8 +129,12 @@ class GcpCloud(ClusterCloud):
         return objects.pool_spec(self.settings, item, max_nodes)
 
     def load_balancer_annotations(self, scheme: str) -> dict[str, str]:
-        """Return the annotation that GKE knows in every version; a public load balancer needs none."""
-        return {"networking.gke.io/load-balancer-type": "Internal"} if scheme == "internal" else {}
+        """Return the annotations that GKE knows in every version; a public load balancer needs none.
+
+        With global access, a studio's VPN or interconnect may end in another region than the cluster's. Who may come
+        in is up to the source ranges either way.
+        """
+        return dict(_INTERNAL) if scheme == "internal" else {}
 
     # ---- before the first change ---------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._keys import m
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, Kind, Resource, Step
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     AsleepError,
+    LookAgainError,
     Provider,
     ProviderError,
     Snapshot,
@@ -29,6 +30,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers imp
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _kube_reasons as reasons
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._cluster import (
     GPU_POOL,
+    NAMESPACE_LABEL,
     POOL_LABEL,
     TIER_LABEL,
     ClusterCloud,
@@ -109,6 +111,8 @@ class KubernetesProvider(Provider):
             allow_plain_http=self.settings.allow_plain_http,
         )
         found = self.cloud.cluster_resources(wanted, seen.resources)
+        if self._view is not None and self._view.asleep:
+            return found  # What is in it is seen, and planned, once it is awake.
         found += self._pools(wanted, seen)
         found += self._shared_resources(cidrs)
         for item in sorted(wanted, key=lambda item: item.name):
@@ -128,11 +132,13 @@ class KubernetesProvider(Provider):
             }
             needed = sum(item.replicas for item in items) + sum(others.values())
             limit = max(needed, have.spec.get("max_nodes", 0) if have and have.managed else 0)
+            spec = self.cloud.pool_spec(items[0], limit)
+            spec["labels"] = {**spec["labels"], NAMESPACE_LABEL: self.settings.namespace}
             pools.append(
                 Resource(
                     GPU_POOL,
                     name,
-                    self.cloud.pool_spec(items[0], limit),
+                    spec,
                     facts={"wanted": items[0], "have": have},
                     users=frozenset([*(item.name for item in items), *(other for other in others if other)]),
                 )
@@ -204,8 +210,10 @@ class KubernetesProvider(Provider):
         """Read the whole target: the cluster with its pools, and one list per kind of object in the namespace."""
         self._view = view = self.cloud.read()
         found = dict(view.resources)
+        self._check_namespace(found.values())
         if not view.exists or view.closed:
-            return Snapshot(found, {}, view.warnings)
+            unseen = (f"{view.closed}; what is in it was not looked at",) if view.asleep else ()
+            return Snapshot(found, {}, (*view.warnings, *unseen))
         client = self._connect()
         namespace = self.settings.namespace
         with ThreadPoolExecutor(max_workers=len(_READ_KINDS) + 2) as pool:
@@ -225,6 +233,19 @@ class KubernetesProvider(Provider):
         statuses = self._statuses_of(deployments, base, explain=False)
         statuses.update(self._unfinished(inside, statuses))
         return Snapshot(_with_users(found), statuses, view.warnings)
+
+    def _check_namespace(self, found: t.Iterable[Resource]) -> None:
+        """Refuse a cluster whose pools are for the NIMs of another namespace.
+
+        Cluster, pools and deep stop are shared by all that is in the cluster, and only one namespace is looked at.
+        """
+        for item in found:
+            owner = item.spec.get("labels", {}).get(NAMESPACE_LABEL) if item.kind == GPU_POOL and item.managed else None
+            if owner not in (None, self.settings.namespace):
+                raise ProviderError(
+                    f"the GPU pool {item.name} is for the NIMs in the namespace {owner}, and this target's is "
+                    f"{self.settings.namespace}; set namespace: {owner}, or give this target a cluster of its own"
+                )
 
     def _read_device_plugin(self, client: KubeClient) -> list[Resource]:
         if not self.cloud.device_plugin:
@@ -322,8 +343,12 @@ class KubernetesProvider(Provider):
             raise ProviderError(f"{view.closed}; what is in it cannot be seen, so it is not removed: start it first")
         secret = seen.resources.get(("secret", objects.API_SECRET))
         stored = None if secret is None or ("secret", objects.PULL_SECRET) not in seen.resources else secret
+        asleep = view is not None and view.asleep
         problems = missing_keys(
-            wanted, self.settings.ngc_api_key, self.settings.hf_token, stored.facts["fields"] if stored else None
+            () if asleep else wanted,
+            self.settings.ngc_api_key,
+            self.settings.hf_token,
+            stored.facts["fields"] if stored else None,
         )
         if problems:
             raise ProviderError("\n".join(problems))
@@ -340,6 +365,8 @@ class KubernetesProvider(Provider):
             if step.kind != GPU_POOL:
                 self._client = self._view = None
             self.cloud.apply(step)
+            if step.kind != GPU_POOL and step.action == "update" and step.changes_field("power"):
+                raise LookAgainError(f"the cluster {step.name} is switched on; what is in it can be seen now")
         elif step.action == "delete":
             self._delete(step)
         else:
