@@ -8,6 +8,9 @@
 PYTHON ?= $(shell sh tests/tools/find_python.sh 3.12 3.11 3.13 3.14 3.10)
 ARGS ?=
 
+# The whole suite runs in a few processes, each with a sandbox of its own and whole files at a time.
+JOBS := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 VENV := .venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python
@@ -55,7 +58,7 @@ unit: pytest ## Run the unit tests; ARGS go to pytest
 
 .PHONY: pytest
 pytest: system setup
-	@$(RUN) -m pytest $(TESTS) $(ARGS)
+	@$(RUN) -m pytest $(TESTS) $(if $(filter tests,$(TESTS)),$(JOBS)) $(ARGS)
 
 coverage: system setup ## Run the tests and say which lines they miss
 	@$(RUN) -m coverage run -m pytest -q $(ARGS)

@@ -113,7 +113,7 @@ def test_an_autopilot_cluster_is_refused() -> None:
 def test_names_and_annotations() -> None:
     target = cloud(FakeSession(None))
     assert target.pool_name(nim("g2-standard-12")) == POOL
-    assert target.load_balancer_annotations("internal") == {"networking.gke.io/load-balancer-type": "Internal"}
+    assert target.load_balancer_annotations("internal")["networking.gke.io/load-balancer-type"] == "Internal"
     assert target.load_balancer_annotations("public") == {}
     with pytest.raises(ValueError, match="set spot to where_needed"):
         target.pool_name(nim("a3-highgpu-1g"))
