@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -282,11 +283,11 @@ class Watching(threading.Thread):
     def run(self) -> None:
         """Look as often as possible."""
         while not self.stopped.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    self.seen.add(path.read_bytes())
-                except OSError:
-                    continue
+            # Processes end while they are looked at.
+            with contextlib.suppress(OSError):
+                for path in Path("/proc").glob("[0-9]*/cmdline"):
+                    with contextlib.suppress(OSError):
+                        self.seen.add(path.read_bytes())
             time.sleep(0.001)
 
 
