@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nim_azure_info
-short_description: List the NVIDIA NIM containers of a AKS cluster
+short_description: List the NVIDIA NIM containers of an AKS cluster
 description:
   - Reads from the cluster, by label, which NIMs exist, which of them run, and why one that should run does not.
   - Nothing is remembered between runs.

@@ -318,3 +318,13 @@ def test_provider_endpoints_drop_what_left_the_inventory() -> None:
 def test_provider_endpoints_with_damaged_published(published: t.Any) -> None:
     with pytest.raises(_artists.ArtistsError, match="published"):
         _artists.provider_endpoints([unread()], published)
+
+
+def test_a_target_that_is_switched_off_keeps_what_was_published_as_it_is() -> None:
+    azure = target("aks", "azure", deployment(endpoint="https://nim.example.com/x"))
+    asleep = {**unread("aks", "azure"), "asleep": True}
+    first = document([azure])
+    assert document([asleep], first, LATER) == first
+    assert _artists.provider_endpoints([asleep], _artists.provider_endpoints([azure])) == (
+        _artists.provider_endpoints([azure])
+    )

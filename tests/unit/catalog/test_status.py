@@ -100,3 +100,19 @@ def test_one_deployment_for_several_nodes_is_one_row() -> None:
 def test_wrong_input(targets: t.Any) -> None:
     with pytest.raises(_status.StatusError, match="must be"):
         _status.lines(targets)
+
+
+def test_a_cluster_that_is_switched_off_stands_last_and_is_no_nim() -> None:
+    asleep = {
+        "target": "aks",
+        "read": False,
+        "asleep": True,
+        "error": "The cluster is switched off.",
+        "deployments": [],
+    }
+    lines = _status.lines([asleep, *TARGETS])
+    assert lines[-3:] == [
+        "-         aks            -     asleep        -",
+        "    why: The cluster is switched off.",
+        f"{_status.lines(TARGETS)[-1]} 1 target is switched off as a whole.",
+    ]
