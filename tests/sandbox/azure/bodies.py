@@ -10,6 +10,7 @@ import functools
 import importlib
 import typing
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any
 
 #: Where the models are. A model's fields refer to others as ``_models.NAME``.
@@ -70,7 +71,7 @@ def _check_model(model: type, value: object, place: str) -> Iterator[str]:
 def _check(hint: Any, value: object, place: str) -> Iterator[str]:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Union:
-        yield from _check_one_of([item for item in arguments if item is not type(None)], value, place)
+        yield from _check_one_of([item for item in arguments if item is not NoneType], value, place)
     elif origin in (list, dict):
         yield from _check_container(origin, arguments[-1], value, place)
     elif hint in SCALARS:
