@@ -92,3 +92,29 @@ attributes:
       - budgetguard.techops.gcp
       - budgetguard.techops.all
 """
+
+    ACTIONGROUP_LOCAL = r"""
+options: {}
+attributes:
+  action_group:
+    description:
+      - Belongs to a group, so that C(module_defaults) can set options for all its modules at once, by the name
+        C(group/budgetguard.techops.local).
+    support: full
+    membership:
+      - budgetguard.techops.local
+      - budgetguard.techops.all
+"""
+
+    ACTIONGROUP_NVIDIA = r"""
+options: {}
+attributes:
+  action_group:
+    description:
+      - Belongs to a group, so that C(module_defaults) can set options for all its modules at once, by the name
+        C(group/budgetguard.techops.nvidia).
+    support: full
+    membership:
+      - budgetguard.techops.nvidia
+      - budgetguard.techops.all
+"""

@@ -93,3 +93,21 @@ AZURE_CONNECTION: ArgumentSpec = {
     "secret": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AZURE_CLIENT_SECRET", "AZURE_SECRET"])},
     "resource_manager_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_RESOURCE_MANAGER_ENDPOINT"])},
 }
+
+LOCAL_CONNECTION: ArgumentSpec = {
+    "docker_host": {"type": "str", "default": "unix:///var/run/docker.sock"},
+    "docker_command": {"type": "str", "default": "docker"},
+    "endpoint_host": {"type": "str"},
+}
+
+NVIDIA_CONNECTION: ArgumentSpec = {
+    "api_key": {"type": "str", "no_log": True, "fallback": (env_fallback, ["NVIDIA_API_KEY", "NGC_API_KEY"])},
+    "org": {"type": "str", "fallback": (env_fallback, ["NGC_ORG", "NGC_CLI_ORG"])},
+    "team": {"type": "str", "fallback": (env_fallback, ["NGC_TEAM", "NGC_CLI_TEAM"])},
+    "endpoint": {"type": "str", "fallback": (env_fallback, ["NGC_ENDPOINT"])},
+    "ca_bundle": {"type": "path"},
+    "cloud_functions": {"type": "bool", "default": True},
+    "hosted_nodes": {"type": "list", "elements": "str", "default": []},
+    "hosted_check": {"type": "str", "choices": ["key", "model"], "default": "key"},
+    "nim_catalog": {"type": "dict", "default": {}},
+}

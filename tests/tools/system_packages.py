@@ -16,7 +16,12 @@ import subprocess
 import sys
 
 PROGRAMS = {
+    "busybox": ("busybox",),
+    "docker": ("docker-cli", "docker.io"),
+    "docker-registry": ("docker-registry",),
+    "dockerd": ("docker.io",),
     "haproxy": ("haproxy",),
+    "ip": ("iproute2",),
     "kubectl": ("kubectl", "kubernetes-client"),
     "ssh": ("openssh-client",),
     "sshd": ("openssh-server",),

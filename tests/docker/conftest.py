@@ -1,0 +1,43 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One engine for all tests, empty at the start of each."""
+
+from __future__ import annotations
+
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.docker import engine as engines
+from tests.docker.studio import Studio
+
+
+@pytest.fixture(scope="session")
+def running_engine() -> t.Iterator[engines.Engine]:
+    """Start the engine and the registry."""
+    reason = engines.missing()
+    if reason:
+        pytest.skip(reason)
+    # The path of a socket must be short.
+    with tempfile.TemporaryDirectory(prefix="bgdk-", ignore_cleanup_errors=True) as name:
+        engine = engines.Engine.start(Path(name))
+        try:
+            engine.publish("1.0", "1.1")
+            yield engine
+        finally:
+            engine.stop()
+
+
+@pytest.fixture
+def engine(running_engine: engines.Engine) -> engines.Engine:
+    running_engine.empty()
+    return running_engine
+
+
+@pytest.fixture
+def studio(engine: engines.Engine, tmp_path: Path) -> Studio:
+    return Studio(tmp_path, engine)
