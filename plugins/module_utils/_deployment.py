@@ -31,6 +31,9 @@ ENDPOINT_HOST_TAG = "budgetguard:endpoint-host"
 
 HEALTH_PATH = "/v1/health/ready"
 
+HOSTED_TIER = "hosted"
+"""What stands for a GPU tier where NVIDIA hosts the model: on targets of the group nvidia, unless one is named."""
+
 
 class DeploymentsError(ValueError):
     """One or more entries of ``deployments`` cannot be carried out; the message lists them all."""
@@ -187,6 +190,8 @@ def _resolve_selection(option: t.Mapping[str, t.Any], catalog: t.Mapping[str, _c
 
 def _resolve_wanted(option: t.Mapping[str, t.Any], provider: str, catalog: t.Mapping[str, _catalog.Node]) -> Wanted:
     node = _catalog.find(catalog, option["node"])
+    if provider == "nvidia" and (option.get("gpu_tier") or HOSTED_TIER).lower() == HOSTED_TIER:
+        return _resolve_hosted(node, option)
     if node.image is None:
         raise ValueError(f"there is no container image of {node.name}. {node.notes}".strip())
     tier_name = _gpu.tier(option.get("gpu_tier") or _fit.default_tier(node, provider)).name
@@ -220,6 +225,41 @@ def _resolve_wanted(option: t.Mapping[str, t.Any], provider: str, catalog: t.Map
         shm_gib=node.shm_gib,
         needs_hf_token=node.needs_hf_token,
         warnings=_warnings(node, fit),
+    )
+
+
+def _resolve_hosted(node: _catalog.Node, option: t.Mapping[str, t.Any]) -> Wanted:
+    """Describe a model that NVIDIA hosts. There is nothing about it that could be chosen."""
+    if node.hosted_url is None:
+        raise ValueError(
+            f"NVIDIA does not host {node.name} in its API catalogue; set gpu_tier to run it as a function of your own"
+        )
+    chosen = [name for name in ("tag", "variants", "machine", "env") if option.get(name)]
+    if option.get("replicas") not in (None, 1):
+        chosen.append("replicas")
+    if chosen:
+        raise ValueError(
+            f"{', '.join(chosen)} cannot be chosen for a model that NVIDIA hosts; leave it out, or set gpu_tier to run "
+            "it as a function of your own"
+        )
+    licence = _catalog.licence_warning(node)
+    return Wanted(
+        name=deployment_name(node, HOSTED_TIER),
+        node=node.name,
+        gpu_tier=HOSTED_TIER,
+        image="",
+        kind=node.kind,
+        machine=None,
+        gpus=0,
+        replicas=1,
+        start=option["state"] == "started" or bool(option.get("always_on")),
+        serves={node.name: node.variant or ""},
+        env={},
+        infer_path=node.infer_path,
+        disk_gib=0,
+        shm_gib=0,
+        needs_hf_token=False,
+        warnings=(licence,) if licence else (),
     )
 
 

@@ -31,6 +31,7 @@ from difflib import get_close_matches
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _fit, _gpu
 from ansible_collections.budgetguard.techops.plugins.module_utils._catalog import Node
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HOSTED_TIER
 
 STATES = ("present", "started", "stopped", "absent")
 """What a playbook can ask for."""
@@ -233,6 +234,8 @@ def _module_state(entry: _Entry, asked_state: str) -> str | None:
 
 def _why_not(node: Node, provider: str, asked_state: str, fixed_tier: str | None) -> str | None:
     """Return why a node the matrix does not name cannot be on this target by default, or None."""
+    if provider == "nvidia" and not fixed_tier:
+        return None if node.hosted_url else f"NVIDIA does not host {node.name} in its API catalogue"
     if node.hosted_only:
         return f"{node.name} cannot be deployed. {node.notes}"
     if asked_state in ("stopped", "absent"):
@@ -383,6 +386,8 @@ def _read_options(
         except ValueError as error:
             problems.append(f"{path}.{key}: {error}")
     state = options.pop("state", state)
+    if options.get("gpu_tier") == HOSTED_TIER and providers - {"nvidia"}:
+        problems.append(f"{path}.gpu_tier: {HOSTED_TIER} is for targets of the group nvidia only")
     if "machine" in options and len(providers) == 1:
         _check_machine(path, next(iter(providers)), options["machine"], problems)
     return _Entry(state, options)
@@ -408,7 +413,7 @@ class _OptionError(ValueError):
 def _tier_option(_node: Node, value: t.Any) -> str:
     if not isinstance(value, str):
         raise _OptionError("must be the name of a GPU tier")
-    return _gpu.tier(value).name
+    return HOSTED_TIER if value.lower() == HOSTED_TIER else _gpu.tier(value).name
 
 
 def _replicas_option(_node: Node, value: t.Any) -> int:

@@ -11,14 +11,15 @@ import re
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
-from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status, deployment_name
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import (
+    HOSTED_TIER,
+    Status,
+    deployment_name,
+)
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nvidia_session import NvidiaSession
 
 HOSTED = "hosted_model"
-HOSTED_TIER = "hosted"
-"""What stands for a GPU tier where the GPU is NVIDIA's affair."""
-
 MODELS_URL = "https://integrate.api.nvidia.com/v1/models"
 """The public list of hosted language models. It answers without a key, so it says nothing about one."""
 
