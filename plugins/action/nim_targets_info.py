@@ -56,6 +56,9 @@ PROVIDERS: dict[str, tuple[ArgumentSpec, t.Callable[[Options], Provider]]] = {
 A cloud's libraries take a second to load, so they are loaded when the first of its targets is.
 """
 
+LOCAL = "local"
+"""The provider whose targets are not read here: each is read over its own connection, by nim_local_info."""
+
 TARGET_GROUP = "nim_providers"
 WORKERS = 16
 
@@ -74,6 +77,7 @@ class ActionModule(ActionBase):
         _validation, options = self.validate_argument_spec(
             {
                 "targets": {"type": "list", "elements": "str"},
+                "docker_hosts": {"type": "list", "elements": "dict", "default": []},
                 "explain": {"type": "bool", "default": True},
                 "fail_unread": {"type": "bool", "default": False},
             }
@@ -82,7 +86,8 @@ class ActionModule(ActionBase):
         if names is None:
             names = task_vars.get("groups", {}).get(TARGET_GROUP, [])
         # Variables are templated here, in one thread; only the clouds are asked in parallel.
-        opened = [self._describe(str(name), task_vars) for name in names]
+        answers = {str(answer.get("item")): answer for answer in options["docker_hosts"]}
+        opened = [self._describe(str(name), task_vars, answers) for name in names]
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             targets = list(pool.map(lambda target: _read(target, options["explain"]), opened))
         asleep = [target["target"] for target in targets if target["asleep"]]
@@ -95,8 +100,13 @@ class ActionModule(ActionBase):
             result["warnings"] = [*result.get("warnings", []), *problems]
         return result
 
-    def _describe(self, name: str, task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """Return name, provider and connection options of a target, or the reason why it has none."""
+    def _describe(
+        self, name: str, task_vars: t.Mapping[str, t.Any], answers: t.Mapping[str, t.Mapping[str, t.Any]]
+    ) -> dict[str, t.Any]:
+        """Return name, provider and connection options of a target, or the reason why it has none.
+
+        ``answers`` are those of the Docker hosts, by name.
+        """
         try:
             if name not in task_vars["hostvars"]:
                 return {"target": name, "error": "there is no such host in the inventory"}
@@ -105,8 +115,10 @@ class ActionModule(ActionBase):
             provider = variables.get("nim_provider") or _provider_of(variables.get("group_names", []))
         except AnsibleError as exc:
             return {"target": name, "error": f"its variables cannot be resolved: {exc}"}
+        if provider == LOCAL:
+            return {"target": name, "provider": LOCAL, "answer": answers.get(name), "error": None}
         if provider not in PROVIDERS:
-            known = ", ".join(sorted(PROVIDERS))
+            known = ", ".join(sorted([*PROVIDERS, LOCAL]))
             return {"target": name, "error": f"nim_provider is {provider!r}; it must be one of {known}"}
         if not isinstance(options, dict):
             return {"target": name, "error": "its variable nim_target is not set; it says how the target is reached"}
@@ -119,7 +131,16 @@ class ActionModule(ActionBase):
 
 
 def _provider_of(group_names: t.Sequence[str]) -> str | None:
-    return next((name for name in group_names if name in PROVIDERS), None)
+    return next((name for name in group_names if name in PROVIDERS or name == LOCAL), None)
+
+
+def _told(answer: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """Return what a result of nim_local_info says about its host."""
+    if answer is None:
+        return {"error": "it was not asked: give the results of nim_local_info for it in docker_hosts"}
+    if "deployments" not in answer or answer.get("failed") or answer.get("unreachable"):
+        return {"error": str(answer.get("msg") or "it gave no answer")}
+    return {"read": True, "deployments": list(answer["deployments"])}
 
 
 def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
@@ -136,6 +157,8 @@ def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
     }
     if target["error"] is not None:
         return answer
+    if target["provider"] == LOCAL:
+        return {**answer, **_told(target["answer"])}
     _spec, connect = PROVIDERS[target["provider"]]
     try:
         statuses = connect(options).statuses(explain=explain)

@@ -11,6 +11,7 @@ to be at work on the same target, the target is read again and what is left is p
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import time
 import typing as t
@@ -403,8 +404,17 @@ def build_result(goal: Goal, outcome: Outcome) -> dict[str, t.Any]:
         "steps": [step.describe() for step in steps],
         "deployments": deployments,
         "failed_deployments": dict(sorted(outcome.errors.items())),
-        "diff": {side: yaml_dump(shown[side], default_flow_style=False) if shown[side] else "" for side in shown},
+        "diff": {side: _as_text(shown[side]) for side in shown},
     }
+
+
+def _as_text(content: t.Mapping[str, t.Any]) -> str:
+    """Return one side of a diff. A Docker host may have no PyYAML; there it is JSON."""
+    if not content:
+        return ""
+    if yaml_dump is None:
+        return json.dumps(content, indent=2, sort_keys=True)
+    return str(yaml_dump(content, default_flow_style=False))
 
 
 def failure_message(goal: Goal, outcome: Outcome) -> str:

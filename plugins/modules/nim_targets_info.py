@@ -29,6 +29,14 @@ options:
       - Names of the hosts to read. By default all hosts in the group C(nim_providers).
     type: list
     elements: str
+  docker_hosts:
+    description:
+      - Results of M(budgetguard.techops.nim_local_info) for the targets that are Docker hosts, as a loop over their names
+        registers them. Those are read over their own connections, not by the controller.
+      - A Docker host that is not among them counts as one that cannot be read.
+    type: list
+    elements: dict
+    default: []
   explain:
     description:
       - Also ask why a NIM that should run does not. Costs a few more calls for each such NIM.
@@ -44,6 +52,21 @@ options:
 EXAMPLES = r"""
 - name: Read all targets
   budgetguard.techops.nim_targets_info:
+  run_once: true
+  register: found
+
+- name: Read the Docker hosts over their own connections ...
+  budgetguard.techops.nim_local_info:
+  loop: "{{ groups.local }}"
+  delegate_to: "{{ item }}"
+  run_once: true
+  failed_when: false
+  ignore_unreachable: true
+  register: docker_hosts
+
+- name: ... and all targets together
+  budgetguard.techops.nim_targets_info:
+    docker_hosts: "{{ docker_hosts.results }}"
   run_once: true
   register: found
 """
