@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import importlib
 import typing as t
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.errors import AnsibleError
@@ -56,6 +58,8 @@ PROVIDERS: dict[str, tuple[ArgumentSpec, t.Callable[[Options], Provider]]] = {
 A cloud's libraries take a second to load, so they are loaded when the first of its targets is.
 """
 
+_PROVIDERS_PACKAGE = "ansible_collections.budgetguard.techops.plugins.module_utils._providers"
+
 TARGET_GROUP = "nim_providers"
 WORKERS = 16
 
@@ -83,6 +87,7 @@ class ActionModule(ActionBase):
             names = task_vars.get("groups", {}).get(TARGET_GROUP, [])
         # Variables are templated here, in one thread; only the clouds are asked in parallel.
         opened = [self._describe(str(name), task_vars) for name in names]
+        _load_libraries({target["provider"] for target in opened if target["error"] is None})
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             targets = list(pool.map(lambda target: _read(target, options["explain"]), opened))
         asleep = [target["target"] for target in targets if target["asleep"]]
@@ -116,6 +121,17 @@ class ActionModule(ActionBase):
         if checked.error_messages:
             return {"target": name, "error": f"nim_target: {'; '.join(checked.error_messages)}"}
         return {"target": name, "provider": provider, "options": checked.validated_parameters, "error": None}
+
+
+def _load_libraries(providers: t.Iterable[str]) -> None:
+    """Load the clouds' libraries before any thread starts, and keep their remarks about Python versions to ourselves.
+
+    Ansible takes warnings over, and in a worker process its lock may be held for ever by a thread that is not there.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for provider in providers:
+            importlib.import_module(f"{_PROVIDERS_PACKAGE}.{provider}")
 
 
 def _provider_of(group_names: t.Sequence[str]) -> str | None:
