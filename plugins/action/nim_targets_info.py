@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import importlib
 import typing as t
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.errors import AnsibleError
@@ -59,6 +61,8 @@ A cloud's libraries take a second to load, so they are loaded when the first of 
 LOCAL = "local"
 """The provider whose targets are not read here: each is read over its own connection, by nim_local_info."""
 
+_PROVIDERS_PACKAGE = "ansible_collections.budgetguard.techops.plugins.module_utils._providers"
+
 TARGET_GROUP = "nim_providers"
 WORKERS = 16
 
@@ -88,6 +92,7 @@ class ActionModule(ActionBase):
         # Variables are templated here, in one thread; only the clouds are asked in parallel.
         answers = {str(answer.get("item")): answer for answer in options["docker_hosts"]}
         opened = [self._describe(str(name), task_vars, answers) for name in names]
+        _load_libraries({target["provider"] for target in opened if target["error"] is None} - {LOCAL})
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             targets = list(pool.map(lambda target: _read(target, options["explain"]), opened))
         asleep = [target["target"] for target in targets if target["asleep"]]
@@ -128,6 +133,17 @@ class ActionModule(ActionBase):
         if checked.error_messages:
             return {"target": name, "error": f"nim_target: {'; '.join(checked.error_messages)}"}
         return {"target": name, "provider": provider, "options": checked.validated_parameters, "error": None}
+
+
+def _load_libraries(providers: t.Iterable[str]) -> None:
+    """Load the clouds' libraries before any thread starts, and keep their remarks about Python versions to ourselves.
+
+    Ansible takes warnings over, and in a worker process its lock may be held for ever by a thread that is not there.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for provider in providers:
+            importlib.import_module(f"{_PROVIDERS_PACKAGE}.{provider}")
 
 
 def _provider_of(group_names: t.Sequence[str]) -> str | None:

@@ -28,6 +28,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
     Wanted,
     resolve_all,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._keys import hide_json
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, PlanError, Step, diff, plan, stages
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     AsleepError,
@@ -348,6 +349,7 @@ def _not_ready(status: Status | None, timeout: int) -> str | None:
 def run(module: AnsibleModule, provider_name: str, connect: t.Callable[[], Provider]) -> t.NoReturn:
     """Carry out the ``deployments`` option of a ``nim_<provider>`` module and leave with its result."""
     params = module.params
+    hide_json(module)
     try:
         catalog = _catalog.load(params["nim_catalog"])
         wanted, selections = resolve_all(params["deployments"], provider_name, catalog)
@@ -378,6 +380,7 @@ def run(module: AnsibleModule, provider_name: str, connect: t.Callable[[], Provi
 
 def run_info(module: AnsibleModule, connect: t.Callable[[], Provider]) -> t.NoReturn:
     """List what a target holds, for a ``nim_<provider>_info`` module."""
+    hide_json(module)
     try:
         statuses = connect().statuses(explain=True)
     except MissingLibraryError as exc:

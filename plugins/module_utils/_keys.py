@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Wanted
 
 _KEY = re.compile(r"^[!-~]{16,}$")
@@ -32,6 +34,17 @@ def check_key(option: str, value: str | None) -> str | None:
             "Is it a mapping, a path, or an unresolved variable?"
         )
     return key
+
+
+def hide_json(module: AnsibleModule) -> None:
+    """Hide each option of type ``jsonarg`` that must not be logged, in the form that it has in the module's result.
+
+    AnsibleModule looks for secrets in what was given, which ansible-core before 2.19 turns from text into a mapping.
+    It writes the mapping back as JSON, where a line end is a backslash and an n, and so no longer finds the key.
+    """
+    for name, option in module.argument_spec.items():
+        if option.get("type") == "jsonarg" and option.get("no_log") and module.params[name]:
+            module.no_log_values.add(module.params[name])
 
 
 def missing_keys(

@@ -32,6 +32,9 @@ SECRETS = {
     "STUDIO_ARTIST_KEY": f"nvapi-{CANARY}artist81Zr0QmTvX3",
     "STUDIO_KEY": f"{CANARY}K-81Zr0QmTvX3bWqLp5sYnHd7GfJc2",
 }
+HELD_BACK = 20.0
+"""Seconds for which the sandbox keeps an answer back from a run that is about to be killed."""
+
 BIN = Path(sys.executable).parent
 
 RECAP = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
@@ -191,9 +194,10 @@ class Studio:
         )
         return Run(done.returncode, done.stdout)
 
-    def play_and_kill(self, playbook: str, writes: int) -> int:
-        """Start a playbook and kill it and its children once so many calls have changed something. Returns how many."""
+    def play_and_kill(self, playbook: str, action: str) -> None:
+        """Start a playbook, hold back the answer to its first such call, and kill it and its children meanwhile."""
         self.control.clear_calls()
+        self.control.hook(action, HELD_BACK, when="after")
         process = subprocess.Popen(
             self.command(playbook),
             cwd=self.folder,
@@ -204,12 +208,13 @@ class Studio:
             start_new_session=True,
         )
         try:
-            while process.poll() is None and self.writes() < writes:
+            while self.control.count(action=action) == 0:
+                assert process.poll() is None, f"the {playbook} playbook ended without the call {action}"
                 time.sleep(0.02)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        return self.writes()
 
     def writes(self) -> int:
         """Return how many calls have changed something in a cloud."""
