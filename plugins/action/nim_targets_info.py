@@ -5,63 +5,22 @@
 
 from __future__ import annotations
 
-import importlib
 import typing as t
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import (
-    AWS_CONNECTION,
-    AZURE_CONNECTION,
-    GCP_CONNECTION,
-    ArgumentSpec,
-)
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     AsleepError,
     MissingLibraryError,
-    Provider,
     ProviderError,
 )
-
-Options = t.Mapping[str, t.Any]
-
-
-def _aws(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
-
-    return Aws.connect(options)
-
-
-def _azure(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.azure import Azure
-
-    return Azure.connect(options)
-
-
-def _gcp(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.gcp import Gcp
-
-    return Gcp.connect(options)
-
-
-PROVIDERS: dict[str, tuple[ArgumentSpec, t.Callable[[Options], Provider]]] = {
-    "aws": (AWS_CONNECTION, _aws),
-    "azure": (AZURE_CONNECTION, _azure),
-    "gcp": (GCP_CONNECTION, _gcp),
-}
-"""How each provider's targets are opened: the options that count, and the function that takes them.
-
-A cloud's libraries take a second to load, so they are loaded when the first of its targets is.
-"""
-
-LOCAL = "local"
-"""The provider whose targets are not read here: each is read over its own connection, by nim_local_info."""
-
-_PROVIDERS_PACKAGE = "ansible_collections.budgetguard.techops.plugins.module_utils._providers"
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._targets import (
+    LOCAL,
+    PROVIDERS,
+    describe,
+    load_libraries,
+)
 
 TARGET_GROUP = "nim_providers"
 WORKERS = 16
@@ -91,8 +50,8 @@ class ActionModule(ActionBase):
             names = task_vars.get("groups", {}).get(TARGET_GROUP, [])
         # Variables are templated here, in one thread; only the clouds are asked in parallel.
         answers = {str(answer.get("item")): answer for answer in options["docker_hosts"]}
-        opened = [self._describe(str(name), task_vars, answers) for name in names]
-        _load_libraries({target["provider"] for target in opened if target["error"] is None} - {LOCAL})
+        opened = [describe(str(name), task_vars, answers) for name in names]
+        load_libraries({target["provider"] for target in opened if target["error"] is None} - {LOCAL})
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             targets = list(pool.map(lambda target: _read(target, options["explain"]), opened))
         asleep = [target["target"] for target in targets if target["asleep"]]
@@ -104,50 +63,6 @@ class ActionModule(ActionBase):
         elif problems:
             result["warnings"] = [*result.get("warnings", []), *problems]
         return result
-
-    def _describe(
-        self, name: str, task_vars: t.Mapping[str, t.Any], answers: t.Mapping[str, t.Mapping[str, t.Any]]
-    ) -> dict[str, t.Any]:
-        """Return name, provider and connection options of a target, or the reason why it has none.
-
-        ``answers`` are those of the Docker hosts, by name.
-        """
-        try:
-            if name not in task_vars["hostvars"]:
-                return {"target": name, "error": "there is no such host in the inventory"}
-            variables = task_vars["hostvars"][name]
-            options = variables.get("nim_target")
-            provider = variables.get("nim_provider") or _provider_of(variables.get("group_names", []))
-        except AnsibleError as exc:
-            return {"target": name, "error": f"its variables cannot be resolved: {exc}"}
-        if provider == LOCAL:
-            return {"target": name, "provider": LOCAL, "answer": answers.get(name), "error": None}
-        if provider not in PROVIDERS:
-            known = ", ".join(sorted([*PROVIDERS, LOCAL]))
-            return {"target": name, "error": f"nim_provider is {provider!r}; it must be one of {known}"}
-        if not isinstance(options, dict):
-            return {"target": name, "error": "its variable nim_target is not set; it says how the target is reached"}
-        spec, _connect = PROVIDERS[provider]
-        validator = ArgumentSpecValidator(spec)
-        checked = validator.validate({key: value for key, value in options.items() if key in spec})
-        if checked.error_messages:
-            return {"target": name, "error": f"nim_target: {'; '.join(checked.error_messages)}"}
-        return {"target": name, "provider": provider, "options": checked.validated_parameters, "error": None}
-
-
-def _load_libraries(providers: t.Iterable[str]) -> None:
-    """Load the clouds' libraries before any thread starts, and keep their remarks about Python versions to ourselves.
-
-    Ansible takes warnings over, and in a worker process its lock may be held for ever by a thread that is not there.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for provider in providers:
-            importlib.import_module(f"{_PROVIDERS_PACKAGE}.{provider}")
-
-
-def _provider_of(group_names: t.Sequence[str]) -> str | None:
-    return next((name for name in group_names if name in PROVIDERS or name == LOCAL), None)
 
 
 def _told(answer: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:

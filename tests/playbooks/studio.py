@@ -8,6 +8,7 @@ All secrets are canaries. They reach Ansible by the environment only, so whateve
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -105,6 +106,13 @@ class Studio:
             "Llama 3.1": {"aws": {"gpu_tier": "l4"}, "azure": {"gpu_tier": "a10"}, "gcp": {"gpu_tier": "l4"}},
         }
 
+    def use_nvidia(self) -> None:
+        """Add an organisation at NVIDIA, with a hosted SDXL and FLUX Dev as a function, its image copied already."""
+        self.targets["nvidia-studio"] = {}
+        self.control.image("flux.1-dev", "1.2.3")
+        self.matrix["FLUX Dev"]["nvidia"] = {"gpu_tier": "l40s"}
+        self.matrix["SDXL"] = {"nvidia": "present"}
+
     def comfyui(self, workstation: str) -> Path:
         """Return a workstation's ComfyUI folder."""
         return self.folder / "workstations" / workstation / "Comfy UI"
@@ -143,7 +151,7 @@ class Studio:
         groups: dict[str, dict[str, t.Any]] = {}
         for name, target in targets.items():
             group = name.partition("-")[0]
-            groups.setdefault(group if group in ("azure", "gcp") else "aws", {"hosts": {}})["hosts"][name] = target
+            groups.setdefault(group if group in ("azure", "gcp", "nvidia") else "aws", {"hosts": {}})["hosts"][name] = target
         content = {
             "all": {
                 "vars": variables,
@@ -205,15 +213,15 @@ class Studio:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         )
         try:
             while self.control.count(action=action) == 0:
                 assert process.poll() is None, f"the {playbook} playbook ended without the call {action}"
                 time.sleep(0.02)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            for pid in _family(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
 
     def writes(self) -> int:
@@ -226,7 +234,21 @@ class Studio:
         return [str(path.relative_to(self.folder)) for path in files if text.encode() in path.read_bytes()]
 
 
+def _family(pid: int) -> list[int]:
+    """Return a process and all that came of it, in whatever session: Ansible's workers have their own."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for member in found:
+        found.extend(child for child, parent in parents.items() if parent == member)
+    return found
+
+
 def _is_write(call: dict[str, t.Any]) -> bool:
-    if call["service"] in ("arm", "entra", "gke", "google-compute", "google-oauth", "kube"):
+    if call["service"] in ("nim", "ngc-keys"):
+        return False
+    if call["service"] in ("arm", "entra", "gke", "google-compute", "google-oauth", "kube", "nvcf"):
         return is_write(call)
     return not call["action"].startswith(("Describe", "Get", "List", "AssumeRole"))

@@ -76,6 +76,7 @@ def environment(server: SandboxServer, ca: ThrowAwayCA, key_file: Path) -> dict[
         "AWS_EC2_METADATA_DISABLED": "true",
         **clouds.azure.environment(server.url),
         **clouds.gcp.environment(server.url, key_file),
+        **clouds.nvidia.environment(server.url),
         "HTTP_PROXY": proxy,
         "http_proxy": proxy,
         "HTTPS_PROXY": proxy,

@@ -19,6 +19,7 @@ from tests.sandbox.clouds import Clouds
 from tests.sandbox.control import PREFIX, ControlApi
 from tests.sandbox.nim_stub import NimStub
 from tests.sandbox.proxy import ProxyServer
+from tests.sandbox.registry import RegistryHosts
 
 LOOPBACK = "127.0.0.1"
 
@@ -31,7 +32,8 @@ class SandboxApplication:
         self.calls = CallLog()
         self.interferences = Interferences()
         self.clouds = Clouds(ca_pem, self.calls, self.interferences)
-        self.nim_stub = NimStub(self.clouds.kube)
+        nvidia = self.clouds.nvidia
+        self.nim_stub = NimStub(self.clouds.kube, nvidia.hosts, RegistryHosts(nvidia.answering))
         self.control = ControlApi(self.calls, self.interferences, self.nim_stub, self.clouds)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:

@@ -165,7 +165,7 @@ class SandboxControl:
         delay_seconds: float | None = None,
         log_lines: list[str] | None = None,
     ) -> None:
-        """Say what becomes of the ECS service and of the Kubernetes Deployments of this name."""
+        """Say what becomes of the ECS service, the Kubernetes Deployments and the Cloud Function of this name."""
         self.request(
             "POST",
             "nim",
@@ -193,10 +193,14 @@ class SandboxControl:
         """Change a quota of `cloud` azure or gcp. The region of Google's project-wide quotas is ``global``."""
         self.request("POST", "quota", {"cloud": cloud, "region": region, "name": name, "limit": limit})
 
+    def image(self, repository: str, tag: str) -> None:
+        """Put an image into the organisation's own registry at NVIDIA, as `docker push` does."""
+        self.request("POST", "image", {"repository": repository, "tag": tag})
+
     def resources(self, region: str | None = None) -> dict[str, Any]:
         """Names of what exists, or those of one region (empty if nothing is there).
 
-        Besides AWS's regions and its ``global`` there are ``azure``, ``gcp`` and ``kube``.
+        Besides AWS's regions and its ``global`` there are ``azure``, ``gcp``, ``nvidia`` and ``kube``.
         """
         found: dict[str, Any] = self.request("GET", "resources")
         return found if region is None else found.get(region, {})

@@ -17,6 +17,7 @@ from tests.sandbox.ecs_runtime import RUNTIME, Outcome
 from tests.sandbox.gcp import GcpApplication
 from tests.sandbox.inventory import resources
 from tests.sandbox.kube import KubeApplication
+from tests.sandbox.nvidia import NvidiaApplication
 from tests.sandbox.state import STATE_LOCK
 
 
@@ -28,6 +29,7 @@ class Clouds:
         self.kube = KubeApplication(calls, interferences)
         self.azure = AzureApplication(ca_pem, self.kube, calls, interferences)
         self.gcp = GcpApplication(ca_pem, self.kube, calls, interferences)
+        self.nvidia = NvidiaApplication(calls, interferences)
 
     def __call__(self, request: Request) -> Response:
         """Let the right cloud answer."""
@@ -37,12 +39,19 @@ class Clouds:
             return self.azure(request)
         if self.gcp.handles(request):
             return self.gcp(request)
+        if self.nvidia.handles(request):
+            return self.nvidia(request)
         return self.aws(request)
 
     def resources(self) -> dict[str, Any]:
-        """Return the names of what exists: AWS by region, ``azure``, ``gcp`` and ``kube`` where there is anything."""
+        """Return the names of what exists: AWS by region, the others by name where there is anything."""
         with STATE_LOCK:
-            others = {"azure": self.azure.resources(), "gcp": self.gcp.resources(), **self.kube.resources()}
+            others = {
+                "azure": self.azure.resources(),
+                "gcp": self.gcp.resources(),
+                "nvidia": self.nvidia.resources(),
+                **self.kube.resources(),
+            }
             return {**resources(), **{name: kinds for name, kinds in others.items() if any(kinds.values())}}
 
     def set_outcome(self, deployment: str, outcome: Outcome) -> None:
@@ -50,6 +59,7 @@ class Clouds:
         with STATE_LOCK:
             RUNTIME.set_outcome(deployment, outcome)
             self.kube.set_outcome(deployment, outcome)
+            self.nvidia.set_outcome(deployment, outcome)
 
     def set_quota(self, cloud: str, region: str, name: str, limit: int) -> None:
         """Change a quota. Raises ValueError for what is not there."""
@@ -62,10 +72,16 @@ class Clouds:
         with STATE_LOCK:
             setters[cloud](region, name, limit)
 
+    def add_image(self, repository: str, tag: str) -> None:
+        """Put an image into the organisation's own registry at NVIDIA."""
+        with STATE_LOCK:
+            self.nvidia.functions.add_image(repository, tag)
+
     def reset(self) -> None:
         """Forget everything in all clouds."""
         with STATE_LOCK:
             self.kube.reset()
             self.azure.reset()
             self.gcp.reset()
+            self.nvidia.reset()
         self.aws.reset()

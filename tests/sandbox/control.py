@@ -42,6 +42,7 @@ class ControlApi:
             ("POST", "nim"): self._set_outcome,
             ("POST", "dns"): self._add_alias,
             ("POST", "quota"): self._set_quota,
+            ("POST", "image"): self._add_image,
             ("GET", "defaults"): lambda _body: asdict(DEFAULTS),
             ("POST", "defaults"): self._change_defaults,
             ("POST", "reset"): self._reset,
@@ -106,6 +107,16 @@ class ControlApi:
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
             raise ValueError(f"limit must be a whole number from 0, got {limit!r}")
         self._clouds.set_quota(str(body.get("cloud")), str(body.get("region")), str(body.get("name")), limit)
+        return {}
+
+    def _add_image(self, body: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(body) - {"repository", "tag"})
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        for name in ("repository", "tag"):
+            if not isinstance(body.get(name), str) or not body[name]:
+                raise ValueError(f"{name} must be a text, such as flux.1-dev for a repository and 1.2.3 for a tag")
+        self._clouds.add_image(body["repository"], body["tag"])
         return {}
 
     def _change_defaults(self, body: dict[str, Any]) -> dict[str, Any]:

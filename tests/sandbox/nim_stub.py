@@ -5,7 +5,7 @@
 
 A NIM is found the way a real request finds it: the host names a load balancer, the port a listener, the path a rule,
 the rule rewrites the path and forwards to a target group. If a target there is healthy, a NIM of the kind that the
-ECS service's image says gives the answer. Load balancers of other clouds are added with `NimStub.add_hosts`.
+ECS service's image says gives the answer. Load balancers of other clouds and other hosts are given to `NimStub`.
 """
 
 from __future__ import annotations
@@ -114,12 +114,8 @@ class NimStub:
     """Load balancers by name or address, and the NIMs behind them."""
 
     def __init__(self, *hosts: Hosts) -> None:
-        self._hosts: list[Hosts] = [AlbHosts(), *hosts]
+        self._hosts: tuple[Hosts, ...] = (AlbHosts(), *hosts)
         self._aliases: dict[str, str] = {}
-
-    def add_hosts(self, hosts: Hosts) -> None:
-        """Look for load balancers there, too."""
-        self._hosts.append(hosts)
 
     def reset(self) -> None:
         """Forget the aliases."""

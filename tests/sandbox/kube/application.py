@@ -24,7 +24,7 @@ from tests.sandbox.state import STATE_LOCK
 class KubeApplication:
     """Answers requests below `PREFIX`. Werkzeug request in, Werkzeug response out.
 
-    Wiring: route paths that start with `PREFIX` here, and give the object to ``NimStub.add_hosts``, so that the
+    Wiring: route paths that start with `PREFIX` here, and give the object to ``NimStub``, so that the
     proxy finds the load balancers.
     """
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """NVIDIA's registry, NVIDIA's service for keys, and Hugging Face's gated repositories.
 
-They are found by host name through the forward proxy: give `RegistryHosts` to `NimStub.add_hosts`. Which keys and
+They are found by host name through the forward proxy: give `RegistryHosts` to `NimStub`. Which keys and
 tokens there are, and what they may do, is told by words in them, see `ngc` and `hugging_face`.
 """
 
