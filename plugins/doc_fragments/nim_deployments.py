@@ -49,6 +49,8 @@ options:
       tag:
         description:
           - Image tag. Without it, the tag in the catalogue.
+          - With a digest behind it, such as C(1.2.3@sha256:...), exactly that image is run, whatever the tag means
+            later.
         type: str
       variants:
         description:

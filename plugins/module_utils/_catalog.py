@@ -27,12 +27,20 @@ INFER_PATHS = ("/v1/infer", "/v1/chat/completions")
 """The two forms of API that NIMs have."""
 
 
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
 class CatalogError(ValueError):
     """A studio's C(nim_catalog) has problems. The text lists all of them, one per line."""
 
 
 class _FieldError(ValueError):
     """A field of C(nim_catalog) has a wrong form. The text goes on after its path."""
+
+
+class TagError(ValueError):
+    """An image tag has a wrong form. The text goes on after the name of its option."""
 
 
 class UnknownNodeError(ValueError):
@@ -105,6 +113,29 @@ class Node:
 def slugify(name: str) -> str:
     """Lower case, and every run of other characters as one hyphen: 'FLUX.2 Klein' -> 'flux-2-klein'."""
     return re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-")
+
+
+def check_tag(value: t.Any) -> str:
+    """Return an image tag, with or without a digest, such as C(1.2.3) or C(1.2.3@sha256:...).
+
+    The tag says which version it is, and the digest alone decides what is pulled, whatever the tag means later.
+    Raises TagError for anything else.
+    """
+    right = "must be an image tag as text, in quotes, such as '1.2.3'"
+    if not isinstance(value, str):
+        raise TagError(f"{right}, not {value!r}")
+    tag, at_sign, digest = value.partition("@")
+    if not tag or _DIGEST.fullmatch(value):
+        raise TagError(f"has no tag before the digest: it must be like '1.2.3@sha256:...', not {value!r}")
+    if "/" in tag or ":" in tag:
+        raise TagError(f"{right}, without the name of the image, not {value!r}")
+    if not _TAG.fullmatch(tag):
+        raise TagError(f"{right}, not {value!r}")
+    if at_sign and not _DIGEST.fullmatch(digest):
+        raise TagError(
+            f"has no digest after the @: that must be sha256: and 64 of the characters 0-9 and a-f, not {digest!r}"
+        )
+    return str(value)
 
 
 def _hugging_face(*repositories: str, non_commercial: bool = False) -> tuple[Licence, ...]:
@@ -498,9 +529,10 @@ def _image(value: t.Any) -> str:
 
 
 def _tag(value: t.Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", value):
-        raise _FieldError("must be an image tag as text, in quotes, such as '1.2.3'")
-    return str(value)
+    try:
+        return check_tag(value)
+    except TagError as error:
+        raise _FieldError(str(error)) from error
 
 
 def _flag(value: t.Any) -> bool:
@@ -706,7 +738,9 @@ __all__ = (
     "CatalogError",
     "Licence",
     "Node",
+    "TagError",
     "UnknownNodeError",
+    "check_tag",
     "find",
     "licence_warning",
     "load",

@@ -40,14 +40,13 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
     Snapshot,
     expand,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._wait import is_final, not_ready
 
 ROUNDS = 6
 """How often a target is read again because another run changed it meanwhile, before that is called an error."""
 
 WORKERS = 8
 """NIMs that are worked on at the same time."""
-
-_FINAL_STATES = ("running", "failed")
 
 
 @dataclasses.dataclass
@@ -324,26 +323,17 @@ def _wait(
     deadline = time.monotonic() + goal.wait_timeout
     statuses = provider.statuses(names, explain=goal.wait)
     while goal.wait:
-        open_names = {name for name in started if name not in statuses or statuses[name].state not in _FINAL_STATES}
+        open_names = {name for name in started if not is_final(statuses.get(name))}
         if not open_names or time.monotonic() >= deadline:
             break
         sleep(min(goal.wait_interval, max(0.0, deadline - time.monotonic())))
         statuses.update(provider.statuses(sorted(open_names), explain=True))
     if goal.wait:
         for name in sorted(started):
-            problem = _not_ready(statuses.get(name), goal.wait_timeout)
+            problem = not_ready(statuses.get(name), goal.wait_timeout)
             if problem:
                 outcome.errors[name] = problem
     return statuses
-
-
-def _not_ready(status: Status | None, timeout: int) -> str | None:
-    if status is not None and status.state == "running":
-        return None
-    if status is not None and status.state == "failed":
-        return f"does not start: {status.reason or 'the cloud gives no reason'}"
-    waiting_for = status.reason if status is not None and status.reason else "the cloud to say anything about it"
-    return f"not ready after {timeout} s; waiting for: {waiting_for}"
 
 
 def run(module: AnsibleModule, provider_name: str, connect: t.Callable[[], Provider]) -> t.NoReturn:

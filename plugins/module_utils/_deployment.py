@@ -212,7 +212,7 @@ def _resolve_wanted(option: t.Mapping[str, t.Any], provider: str, catalog: t.Map
         name=deployment_name(node, tier_name),
         node=node.name,
         gpu_tier=tier_name,
-        image=f"{node.image}:{option.get('tag') or node.tag}",
+        image=f"{node.image}:{_tag(node, option)}",
         kind=node.kind,
         machine=fit.machine,
         gpus=fit.gpus,
@@ -226,6 +226,16 @@ def _resolve_wanted(option: t.Mapping[str, t.Any], provider: str, catalog: t.Map
         needs_hf_token=node.needs_hf_token,
         warnings=_warnings(node, fit),
     )
+
+
+def _tag(node: _catalog.Node, option: t.Mapping[str, t.Any]) -> str:
+    """Return the tag to run, with or without a digest: the one that was asked for, else the catalogue's."""
+    if not option.get("tag"):
+        return str(node.tag)
+    try:
+        return _catalog.check_tag(option["tag"])
+    except _catalog.TagError as exc:
+        raise ValueError(f"tag {exc}") from exc
 
 
 def _resolve_hosted(node: _catalog.Node, option: t.Mapping[str, t.Any]) -> Wanted:

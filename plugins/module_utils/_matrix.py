@@ -423,9 +423,7 @@ def _replicas_option(_node: Node, value: t.Any) -> int:
 
 
 def _tag_option(_node: Node, value: t.Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", value):
-        raise _OptionError(f"must be an image tag as text, in quotes, such as '1.2.3', not {value!r}")
-    return str(value)
+    return _catalog.check_tag(value)
 
 
 def _variants_option(node: Node, value: t.Any) -> list[str]:

@@ -100,6 +100,14 @@ class Provider(abc.ABC):
         ``explain`` asks for the reason in one sentence for each that should run and does not; it costs more calls.
         """
 
+    def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
+        """Read how far the named deployments are, with few calls, to be called again and again while they start.
+
+        It may leave out endpoints, and a reason where :meth:`statuses` gives one; ``starting`` without a reason then
+        means that nothing new is known. What is ``running`` or ``failed`` here is so in :meth:`statuses`, too.
+        """
+        return self.statuses(names)
+
 
 def expand(selections: t.Sequence[Selection], statuses: t.Mapping[str, Status], state: str) -> list[Status]:
     """Return the deployments that exist on the target and that selections of this state mean."""

@@ -93,7 +93,7 @@ class RepositoryCheck:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """An image: where it is, and which one, as a tag or a digest."""
+    """An image: where it is, and which one, as a tag or a digest. Where both are given, the digest decides."""
 
     registry: str
     repository: str
@@ -101,20 +101,28 @@ class Reference:
 
     @classmethod
     def parse(cls, image: str) -> Reference:
-        """Take an image apart. Raises ValueError for anything but ``registry/path:tag`` or ``registry/path@digest``."""
+        """Take an image apart: ``registry/path:tag``, ``registry/path@digest`` or ``registry/path:tag@digest``.
+
+        Raises ValueError for anything else.
+        """
         match = _IMAGE.fullmatch(image)
         if match is None:
             raise ValueError(
                 f"{image!r} is not registry/path:tag or registry/path@sha256:..., "
                 f"such as {NGC_REGISTRY}/nim/meta/llama-3.1-8b-instruct:1.15.5"
             )
-        return cls(match["registry"], match["repository"], match["tag"] or match["digest"])
+        return cls(match["registry"], match["repository"], match["digest"] or match["tag"])
+
+    @property
+    def kind(self) -> str:
+        """What the version is, a tag or a digest: no tag has a colon."""
+        return "digest" if ":" in self.version else "tag"
 
 
 _IMAGE = re.compile(
     r"(?P<registry>[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::[0-9]+)?|localhost(?::[0-9]+)?)"
     r"/(?P<repository>[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})|@(?P<digest>sha256:[0-9a-f]{64}))"
+    r"(?=[:@])(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 
 
@@ -203,16 +211,18 @@ class Services:
         return _image_verdict(image, answer)
 
     def _missing(self, reference: Reference, bearer: t.Mapping[str, str]) -> str:
-        """Say what there is instead of a tag that is not there."""
+        """Say what there is instead of a tag or digest that is not there."""
         url = f"https://{reference.registry}/v2/{reference.repository}/tags/list?n=1000"
         try:
             answer = self._ask("GET", url, bearer)
         except _UnansweredError:
-            return f"there is no tag {reference.version}"
+            return f"there is no {reference.kind} {reference.version}"
         tags = [str(tag) for tag in _mapping(answer).get("tags") or ()] if answer.status == 200 else []
         if not tags:
             return f"{reference.registry} has no such image; is the path right?"
         newest = ", ".join(sorted(tags, key=_natural, reverse=True)[:_TAGS_NAMED])
+        if reference.kind == "digest":
+            return f"there is no digest {reference.version}; among the {len(tags)} tags that there are: {newest}"
         return f"there is no tag {reference.version}; among the {len(tags)} that there are: {newest}"
 
     # -- Hugging Face --------------------------------------------------------------------------------------------------

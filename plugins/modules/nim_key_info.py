@@ -42,7 +42,7 @@ options:
         type: str
         required: true
       tag:
-        description: Tag of the image. By default the catalogue's.
+        description: Tag of the image, with or without its digest. By default the catalogue's.
         type: str
       variants:
         description: Variants that one container loads, such as V(base) and V(canny). Each needs its licences.
@@ -78,7 +78,7 @@ options:
         default: false
   images:
     description:
-      - Further images to check, each as C(registry/path:tag) or C(registry/path@sha256:...).
+      - Further images to check, each as C(registry/path:tag), C(registry/path@sha256:...) or with both.
       - An image at another registry than V(nvcr.io) is not asked about, because the NGC key must not go there.
     type: list
     elements: str

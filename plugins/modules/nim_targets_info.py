@@ -31,8 +31,8 @@ options:
     elements: str
   docker_hosts:
     description:
-      - Results of M(budgetguard.techops.nim_local_info) for the targets that are Docker hosts, as a loop over their names
-        registers them. Those are read over their own connections, not by the controller.
+      - Results of M(budgetguard.techops.nim_local_info) for the targets that are Docker hosts, as a loop over their
+        names registers them. Those are read over their own connections, not by the controller.
       - A Docker host that is not among them counts as one that cannot be read.
     type: list
     elements: dict

@@ -151,7 +151,9 @@ class Studio:
         groups: dict[str, dict[str, t.Any]] = {}
         for name, target in targets.items():
             group = name.partition("-")[0]
-            groups.setdefault(group if group in ("azure", "gcp", "nvidia") else "aws", {"hosts": {}})["hosts"][name] = target
+            groups.setdefault(group if group in ("azure", "gcp", "nvidia") else "aws", {"hosts": {}})["hosts"][name] = (
+                target
+            )
         content = {
             "all": {
                 "vars": variables,

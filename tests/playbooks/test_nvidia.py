@@ -60,3 +60,11 @@ def test_a_tag_that_is_not_there_stops_the_run_before_anything_is_created(studio
     assert run.failed == ["aws-us-east-1"]
     assert "flux.1-dev:9.9.9" in run.messages.rpartition("PLAY [Tell which targets failed]")[2]
     assert studio.writes() == 0
+
+
+def test_hosted_models_need_neither_the_right_to_pull_nor_licences(studio: Studio) -> None:
+    studio.targets = {"nvidia-studio": {}}
+    studio.matrix = {"FLUX Dev": {"nvidia": "present"}}
+    keys = {"STUDIO_NGC_API_KEY": "nvapi-nopull-81Zr0QmTvX3bWqx", "STUDIO_HF_TOKEN": "hf_nolicence81Zr0QmTvX3"}
+    studio.play("deploy", environment={**studio.environment(), **keys}).ok()
+    assert "nvidia-hosted" in studio.export()["nim_endpoints"]["FLUX Dev"]

@@ -14,8 +14,8 @@ import yaml
 
 from tests.playbooks.studio import BIN, Run, Studio
 
-FLUX = {"node": "FLUX Dev", "deployment": "nim-flux-dev-l40s"}
-LLAMA = {"node": "Llama 3.1", "deployment": "nim-llama-3-1-l4"}
+FLUX = {"node": "FLUX Dev", "name": "nim-flux-dev-l40s"}
+LLAMA = {"node": "Llama 3.1", "name": "nim-llama-3-1-l4"}
 
 OF_LOCAL = "a Docker host is waited for by the task that starts its NIMs; set wait: true in nim_local"
 
@@ -76,7 +76,7 @@ def test_a_failure_names_each_nim_and_only_fails_the_task_if_asked_to(studio: St
     studio.targets["local-elsewhere"] = {}
     studio.providers["local-elsewhere"] = "local"
     expected = {
-        "aws-us-east-1": [{"node": "Llama 3.1", "deployment": "nim-nowhere"}],
+        "aws-us-east-1": [{"node": "Llama 3.1", "name": "nim-nowhere"}],
         "local-elsewhere": [FLUX],
         "nobody": [FLUX],
     }

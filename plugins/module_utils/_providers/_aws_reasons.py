@@ -36,17 +36,35 @@ class Answer(t.NamedTuple):
 
 def look(session: AwsSession, service: t.Mapping[str, t.Any], group_name: str, explain: bool) -> Answer:
     """Tell the state of one service. A service that should run costs one call, with ``explain`` up to six."""
+    off = switched_off(service)
+    if off is not None:
+        return off
+    health = _target_health(session, service)
+    answer = _by_health(service, health)
+    if answer.state == "running" or not explain:
+        return answer
+    return _explain(session, service, group_name, health)
+
+
+def switched_off(service: t.Mapping[str, t.Any]) -> Answer | None:
+    """Tell the state of a service that should not run; None for one that should. Makes no call."""
     if service["status"] == "DRAINING":
         return Answer("stopping", "the service is being deleted")
     if service["desiredCount"] == 0:
         return Answer("stopping", "its task is still running") if service["runningCount"] else Answer("stopped")
-    health = _target_health(session, service)
+    return None
+
+
+def by_health(session: AwsSession, service: t.Mapping[str, t.Any]) -> Answer:
+    """Tell from the load balancer whether a service is ready: one call."""
+    return _by_health(service, _target_health(session, service))
+
+
+def _by_health(service: t.Mapping[str, t.Any], health: t.Sequence[t.Mapping[str, t.Any]]) -> Answer:
     healthy = sum(1 for state in health if state["State"] == "healthy")
     if service["runningCount"] >= service["desiredCount"] and healthy >= service["desiredCount"]:
         return Answer("running")
-    if not explain:
-        return Answer("starting", _from_health(health))
-    return _explain(session, service, group_name, health)
+    return Answer("starting", _from_health(health))
 
 
 def wait_until(done: t.Callable[[], bool], timeout: float, what: str) -> None:
@@ -64,15 +82,20 @@ def _explain(
     session: AwsSession, service: t.Mapping[str, t.Any], group_name: str, health: t.Sequence[t.Mapping[str, t.Any]]
 ) -> Answer:
     tasks = _tasks(session, service, "RUNNING")
-    stopped = _stopped_by_failure(_tasks(session, service, "STOPPED"), service)
+    stopped = stopped_by_failure(_tasks(session, service, "STOPPED"), service)
     started = [task for task in tasks if task["lastStatus"] == "RUNNING"]
     if stopped and not started:
         return _from_stopped_tasks(session, service, stopped)
     if started:
         return Answer("starting", _from_health(health) or "the NIM is loading its model")
-    blocked = _from_events(service) or _from_scaling(session, group_name)
+    blocked = from_events(service) or _from_scaling(session, group_name)
     if blocked:
         return blocked
+    return before_start(tasks)
+
+
+def before_start(tasks: t.Sequence[t.Mapping[str, t.Any]]) -> Answer:
+    """Tell how far a service is of whose tasks none runs yet. Makes no call."""
     if any(task["lastStatus"] in ("PENDING", "ACTIVATING") for task in tasks):
         return Answer("starting", "the machine is up and pulls the image")
     return Answer("starting", "waiting for a GPU machine")
@@ -120,7 +143,7 @@ def _tasks(session: AwsSession, service: t.Mapping[str, t.Any], desired: str) ->
     return sorted(answer["tasks"], key=lambda task: task["createdAt"], reverse=True)
 
 
-def _stopped_by_failure(tasks: t.Sequence[dict[str, t.Any]], service: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+def stopped_by_failure(tasks: t.Sequence[dict[str, t.Any]], service: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     """Leave out tasks of an earlier task definition and those that somebody stopped on purpose."""
     return [
         task
@@ -164,7 +187,7 @@ def _last_lines(session: AwsSession, service: t.Mapping[str, t.Any], task: t.Map
     return [event["message"].strip() for event in answer["events"]][-LOG_LINES:] if answer else []
 
 
-def _from_events(service: t.Mapping[str, t.Any]) -> Answer | None:
+def from_events(service: t.Mapping[str, t.Any]) -> Answer | None:
     """Look at the newest event only: older ones may tell of trouble that is over."""
     events = service.get("events", [])
     message = events[0]["message"] if events else ""

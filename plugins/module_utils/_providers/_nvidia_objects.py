@@ -60,17 +60,35 @@ Json = t.Mapping[str, t.Any]
 def own_image(settings: NvidiaSettings, item: Wanted) -> str:
     """Return where the NIM's image lies in the organisation's own registry. Raises ValueError if nobody can know."""
     if not item.image.startswith(STOCK_REGISTRY):
-        return item.image
+        return _tag_or_digest(item.image)
     if settings.registry is None:
         raise ValueError(
             f"{item.node}: NVIDIA Cloud Functions run no image from {STOCK_REGISTRY.rstrip('/')}. Copy {item.image} to "
             "your organisation's own registry, and set org, or image_registry to the place, such as nvcr.io/my-org"
         )
-    return f"{settings.registry}/{item.image.rsplit('/', 1)[-1]}"
+    return _tag_or_digest(f"{settings.registry}/{item.image.rsplit('/', 1)[-1]}")
+
+
+def _tag_or_digest(image: str) -> str:
+    """Leave the tag out where there is a digest.
+
+    NVIDIA refuses an image with both: its client of the registry takes one colon after the registry's name at most
+    (NgcContainerRegistryClient in github.com/NVIDIA/nvcf).
+    """
+    tagged, at_sign, digest = image.partition("@")
+    return f"{tagged.rpartition(':')[0]}@{digest}" if at_sign else image
 
 
 def copy_commands(item: Wanted, image: str) -> str:
-    """Return the commands that copy a stock image, in one line."""
+    """Return the commands that copy a stock image, in one line.
+
+    One that is named by its digest is copied with skopeo, because docker may push it with another digest.
+    """
+    tagged, at_sign, digest = item.image.partition("@")
+    if at_sign:
+        name, _colon, tag = tagged.rpartition(":")
+        copy = f"{image.partition('@')[0]}:{tag}"
+        return f"skopeo copy --all --preserve-digests docker://{name}@{digest} docker://{copy}"
     return f"docker pull {item.image} && docker tag {item.image} {image} && docker push {image}"
 
 

@@ -24,6 +24,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_reasons as reasons
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_network import Network
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_progress import Progress
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_read import Reader
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_session import AwsSession
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_settings import AwsSettings
@@ -60,6 +61,7 @@ class Aws(Provider):
         self._network = Network(session, settings)
         self._reader = Reader(session, self.names, settings)
         self._writer = Writer(self._reader, self._network, self._facts)
+        self._progress = Progress(session)
 
     @classmethod
     def connect(cls, options: t.Mapping[str, t.Any]) -> Aws:
@@ -280,13 +282,25 @@ class Aws(Provider):
 
     def _statuses_of(self, services: t.Sequence[dict[str, t.Any]], explain: bool) -> dict[str, Status]:
         ours = [item for item in services if any(tag["key"] == _deployment.NODE_TAG for tag in item.get("tags", []))]
+
+        def look(service: dict[str, t.Any]) -> reasons.Answer:
+            return reasons.look(self.session, service, self.names.of_nim(service["serviceName"]), explain)
+
         with ThreadPoolExecutor(max_workers=8) as pool:
-            statuses = list(pool.map(lambda service: self._status_of(service, explain), ours))
+            answers = list(pool.map(look, ours))
+        statuses = [self._status_of(service, answer) for service, answer in zip(ours, answers)]
         return {status.name: status for status in statuses}
 
-    def _status_of(self, service: dict[str, t.Any], explain: bool) -> Status:
+    def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
+        """Read how far NIMs are, without their endpoints: one call per ten services, and one more."""
+        services = self._reader.services(names)
+        ours = [item for item in services if any(tag["key"] == _deployment.NODE_TAG for tag in item.get("tags", []))]
+        answers = self._progress.look(ours)
+        return {item["serviceName"]: self._status_of(item, answers[item["serviceName"]]) for item in ours}
+
+    def _status_of(self, service: dict[str, t.Any], answer: reasons.Answer) -> Status:
         name, tags = service["serviceName"], objects.read_tags(service["tags"])
-        state, reason = reasons.look(self.session, service, self.names.of_nim(name), explain)
+        state, reason = answer
         created = service.get("createdAt")
         return Status(
             name=name,

@@ -70,6 +70,9 @@ _OF_NIM = {
     "NetworkPolicy": "network_policy",
     "PersistentVolumeClaim": "model_cache",
 }
+Why = t.Callable[[t.Sequence[dict[str, t.Any]]], dict[str, reasons.Found]]
+"""Says why Deployments that should run are not ready, by name."""
+
 _READ_KINDS = ("Deployment", "Service", "PersistentVolumeClaim", "NetworkPolicy", "ConfigMap", "Role")
 
 
@@ -98,6 +101,7 @@ class KubernetesProvider(Provider):
         self._client: KubeClient | None = None
         self._view: ClusterView | None = None
         self._has_namespace = False
+        self._base: str | None = None
 
     # ---- translate: NIM -> objects -------------------------------------------------------------------------------
 
@@ -230,7 +234,7 @@ class KubernetesProvider(Provider):
             found[space.key] = space
         deployments = [item for kind, item in live if kind == "Deployment" and _is_nim(item)]
         base = compare.base_url(_gateway_service(item for kind, item in live if kind == "Service"))
-        statuses = self._statuses_of(deployments, base, explain=False)
+        statuses = self._statuses_of(deployments, base, None)
         statuses.update(self._unfinished(inside, statuses))
         return Snapshot(_with_users(found), statuses, view.warnings)
 
@@ -279,22 +283,46 @@ class KubernetesProvider(Provider):
 
     def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
         """Read the state of NIMs: two calls for any number, two more and one per crash where reasons are asked for."""
+        if not self._is_open():
+            return {}
+        chosen = self._deployments(names)
+        base = self._read_base()
+        return self._statuses_of(chosen, base, self._explain if explain else None)
+
+    def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
+        """Read how far NIMs are: two calls for any number. Pods tell it; their events and logs are not read."""
+        if not self._is_open():
+            return {}
+        chosen = self._deployments(names)
+        ready = any(compare.status_of(live, None, None).state == "running" for live in chosen)
+        if self._base is None and ready:
+            # Until the load balancer has an address, which is asked for here, nothing is ready.
+            return self._statuses_of(chosen, self._read_base(), None)
+        return self._statuses_of(chosen, self._base, self._glance)
+
+    def _is_open(self) -> bool:
+        """Say whether there is a cluster. Raises ProviderError where it cannot be asked."""
         if self._view is None or not self._view.exists or self._view.closed:
             self._view = self.cloud.read()
         if not self._view.exists:
-            return {}
+            return False
         if self._view.asleep:
             raise AsleepError(self._view.closed or "the cluster is switched off")
         if self._view.closed:
             raise ProviderError(self._view.closed)
-        client, namespace = self._connect(), self.settings.namespace
-        live = client.list_kind("Deployment", namespace, objects.MANAGED_SELECTOR)
-        service = client.read("Service", objects.GATEWAY, namespace)
-        chosen = [item for item in live if _is_nim(item) and (names is None or item["metadata"]["name"] in names)]
-        return self._statuses_of(chosen, compare.base_url(service), explain)
+        return True
+
+    def _deployments(self, names: t.Sequence[str] | None) -> list[dict[str, t.Any]]:
+        live = self._connect().list_kind("Deployment", self.settings.namespace, objects.MANAGED_SELECTOR)
+        return [item for item in live if _is_nim(item) and (names is None or item["metadata"]["name"] in names)]
+
+    def _read_base(self) -> str | None:
+        service = self._connect().read("Service", objects.GATEWAY, self.settings.namespace)
+        self._base = compare.base_url(service)
+        return self._base
 
     def _statuses_of(
-        self, deployments: t.Sequence[dict[str, t.Any]], base: str | None, explain: bool
+        self, deployments: t.Sequence[dict[str, t.Any]], base: str | None, why: Why | None
     ) -> dict[str, Status]:
         region = self._view.location if self._view else None
         statuses = {}
@@ -305,8 +333,8 @@ class KubernetesProvider(Provider):
             statuses[status.name] = status
         waiting = [live for live in deployments if statuses[live["metadata"]["name"]].state in ("starting", "failed")]
         waiting = [live for live in waiting if statuses[live["metadata"]["name"]].reason is None]
-        if explain and waiting:
-            for name, (state, reason) in self._explain(waiting).items():
+        if why is not None and waiting:
+            for name, (state, reason) in why(waiting).items():
                 gave_up = statuses[name].state == "failed"
                 statuses[name] = dataclasses.replace(
                     statuses[name], state="failed" if gave_up else state, reason=reason
@@ -324,12 +352,17 @@ class KubernetesProvider(Provider):
             except ProviderError:
                 return ""  # A pod that has gone meanwhile, or a machine that does not answer, explains nothing.
 
-        found = {}
-        for live in deployments:
-            name = live["metadata"]["name"]
-            own = [pod for pod in pods if pod["metadata"]["labels"].get(objects.DEPLOYMENT_LABEL) == name]
-            found[name] = reasons.explain(live, own, events, read_log)
-        return found
+        return {
+            live["metadata"]["name"]: reasons.explain(live, _own(pods, live), events, read_log) for live in deployments
+        }
+
+    def _glance(self, deployments: t.Sequence[dict[str, t.Any]]) -> dict[str, reasons.Found]:
+        """Say what the pods alone tell: one call."""
+        pods = self._connect().list_kind("Pod", self.settings.namespace, objects.MANAGED_SELECTOR)
+        return {
+            live["metadata"]["name"]: reasons.explain(live, _own(pods, live), [], lambda _pod, _previous: "")
+            for live in deployments
+        }
 
     # ---- before the first change ---------------------------------------------------------------------------------
 
@@ -434,6 +467,11 @@ class KubernetesProvider(Provider):
         if self._client is None:
             self._client = KubeClient(self.cloud.access(), self.cloud.advice, self._sleep)
         return self._client
+
+
+def _own(pods: t.Sequence[dict[str, t.Any]], deployment: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    name = deployment["metadata"]["name"]
+    return [pod for pod in pods if pod["metadata"]["labels"].get(objects.DEPLOYMENT_LABEL) == name]
 
 
 def _group(wanted: t.Sequence[Wanted], name_of: t.Callable[[Wanted], str]) -> dict[str, list[Wanted]]:

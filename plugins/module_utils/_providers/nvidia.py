@@ -229,7 +229,9 @@ class Nvidia(Provider):
     def _image_problems(self, item: Wanted) -> list[str]:
         """Look whether the image was copied to the organisation's registry. Only that of NGC can be asked."""
         image = objects.own_image(self.settings, item)
-        path, _colon, tag = image.rpartition(":")
+        # The answer lists tags without their digests, so of a digest only the repository can be looked for.
+        named, at_sign, _digest = image.partition("@")
+        path, _colon, tag = (named, "", "") if at_sign else named.rpartition(":")
         host, _slash, place = path.partition("/")
         parts = place.split("/")
         if host != "nvcr.io" or not 2 <= len(parts) <= 3:
@@ -243,7 +245,7 @@ class Nvidia(Provider):
                 return []  # The key may run functions and not list images: NVIDIA then looks itself.
             raise
         tags = [item if isinstance(item, str) else item.get("name") for item in (found or {}).get("tags") or []]
-        if found is not None and (not tags or tag in tags):
+        if found is not None and (at_sign or not tags or tag in tags):
             return []
         lacks = f"there is no {image}" if found is None else f"{path} has no tag {tag} (it has {', '.join(tags)})"
         return [f"{item.node}: {lacks}. Copy it: {objects.copy_commands(item, image)}"]

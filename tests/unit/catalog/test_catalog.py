@@ -179,7 +179,7 @@ def test_all_problems_at_once() -> None:
         "nim_catalog['My Node'].tag: is missing; a new node needs it",
         "nim_catalog['My Node'].min_gpu_memory_gib: is missing; a new node needs it",
         "nim_catalog['My Node'].min_host_memory_gib: is missing; a new node needs it",
-        "nim_catalog['FLUX Dev'].tag: must be an image tag as text, in quotes, such as '1.2.3'",
+        "nim_catalog['FLUX Dev'].tag: must be an image tag as text, in quotes, such as '1.2.3', not 1.2",
         "nim_catalog['Empty']: must be a mapping of fields",
         "nim_catalog['7']: the name of a node must be a text with letters or digits",
     ]

@@ -330,6 +330,38 @@ def test_wrong_option_is_named_with_its_path(option: str, value: t.Any, message:
     assert "secret-value" not in problem
 
 
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("tag", ["1.2.0", f"1.2.0@{DIGEST}", f"latest@{DIGEST}"])
+def test_a_tag_with_or_without_its_digest(tag: str) -> None:
+    assert wanted({"FLUX Dev": {"aws": {"tag": tag}}})[0]["tag"] == tag
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        (f"1.2.0@{DIGEST[:-1]}", "sha256: and 64 of the characters 0-9 and a-f, not 'sha256:0123"),
+        (f"1.2.0@{DIGEST}0", "64 of the characters"),
+        (f"1.2.0@{DIGEST.upper()}", "64 of the characters"),
+        (f"1.2.0@{DIGEST}\n", "64 of the characters"),
+        ("1.2.0@", "has no digest after the @"),
+        (f"1.2.0@md5:{'0' * 32}", "has no digest after the @"),
+        (f"1.2.0@{DIGEST}@{DIGEST}", "has no digest after the @"),
+        (DIGEST, "has no tag before the digest: it must be like '1.2.3@sha256:...'"),
+        (f"@{DIGEST}", "has no tag before the digest"),
+        ("nvcr.io/nim/black-forest-labs/flux.1-dev:1.2.3", "'1.2.3', without the name of the image"),
+        (f"flux.1-dev:1.2.3@{DIGEST}", "without the name of the image"),
+        ("1.2 3", "in quotes, such as '1.2.3', not '1.2 3'"),
+        (1.2, "in quotes, such as '1.2.3', not 1.2"),
+    ],
+)
+def test_a_wrong_tag_or_digest(tag: t.Any, message: str) -> None:
+    [problem] = problems_of({"FLUX Dev": {"aws": {"tag": tag}}})
+    assert problem.startswith("nim_matrix['FLUX Dev']['aws'].tag: ")
+    assert message in problem
+
+
 @pytest.mark.parametrize("value", [None, True, "started", 1, ["present"]])
 def test_wrong_entry(value: t.Any) -> None:
     [problem] = problems_of({"FLUX Dev": {"aws": value}})

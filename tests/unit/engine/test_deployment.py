@@ -63,6 +63,8 @@ REFUSED = [
     pytest.param({"node": "FLUX Dve"}, "FLUX Dev", id="typing-error"),
     pytest.param({"node": "FLUX Dev", "replicas": 0}, "replicas is 0", id="no-replicas"),
     pytest.param({"node": "FLUX Dev", "variants": ["sketch"]}, "sketch", id="unknown-variant"),
+    pytest.param({"node": "FLUX Dev", "tag": "flux:1"}, "tag must be an image tag as text", id="wrong-tag"),
+    pytest.param({"node": "FLUX Dev", "tag": "1.2.3@sha256:12"}, "tag has no digest after the @", id="wrong-digest"),
 ]
 
 
@@ -91,6 +93,12 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_a_studio_extends_and_overrides_the_catalogue() -> None:
     (wanted,), _selections = resolve({"node": "FLUX Dev"}, catalog={"FLUX Dev": {"tag": "9.9.9"}})
     assert wanted.image.endswith(":9.9.9")
+
+
+def test_a_digest_stands_behind_the_tag() -> None:
+    tag = f"1.2.0@sha256:{'a' * 64}"
+    (wanted,), _selections = resolve({"node": "FLUX Dev", "tag": tag})
+    assert wanted.image == f"nvcr.io/nim/black-forest-labs/flux.1-dev:{tag}"
 
 
 def test_a_selection_means_all_tiers_or_one() -> None:

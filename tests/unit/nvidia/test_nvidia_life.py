@@ -198,6 +198,22 @@ def test_a_tag_that_was_not_copied(org: Organisation) -> None:
     assert "flux.1-dev has no tag 9.9 (it has 1.2.3, 1.2.4)" in refusal(org, {}, tag="9.9")
 
 
+def test_of_a_digest_only_the_repository_is_looked_for(org: Organisation) -> None:
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    own = f"nvcr.io/{org.app.account.org}/flux.1-dev"
+    assert well(org.flux(tag=f"9.9@{digest}"))
+    assert org.status().image == f"{own}@{digest}"
+
+
+def test_a_digest_that_was_not_copied(org: Organisation) -> None:
+    org.app.functions.images.clear()
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    own = f"nvcr.io/{org.app.account.org}/flux.1-dev"
+    text = refusal(org, {}, tag=f"9.9@{digest}")
+    assert f"there is no {own}@{digest}. Copy it: skopeo copy" in text
+    assert text.endswith(f"docker://{own}:9.9")
+
+
 def test_images_in_another_registry_are_not_looked_at(org: Organisation) -> None:
     outcome = org.flux(settings={"image_registry": "registry.studio.example/nim"})
     assert well(outcome)

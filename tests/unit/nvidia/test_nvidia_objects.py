@@ -50,6 +50,36 @@ def flux(**changes: t.Any) -> Wanted:
     return item
 
 
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+
+
+def test_own_image_of_a_tag() -> None:
+    item, stock, own = flux(tag="1.2.0"), "nvcr.io/nim/black-forest-labs/flux.1-dev:1.2.0", "nvcr.io/o/flux.1-dev:1.2.0"
+    assert objects.own_image(NvidiaSettings(org="o"), item) == own
+    copied = objects.copy_commands(item, own)
+    assert copied == f"docker pull {stock} && docker tag {stock} {own} && docker push {own}"
+
+
+def test_own_image_of_a_digest_has_no_tag_because_nvidia_refuses_both() -> None:
+    item, own = flux(tag=f"1.2.0@{DIGEST}"), f"nvcr.io/o/flux.1-dev@{DIGEST}"
+    assert objects.own_image(NvidiaSettings(org="o"), item) == own
+    assert objects.copy_commands(item, own).split() == [
+        "skopeo",
+        "copy",
+        "--all",
+        "--preserve-digests",
+        f"docker://nvcr.io/nim/black-forest-labs/flux.1-dev@{DIGEST}",
+        "docker://nvcr.io/o/flux.1-dev:1.2.0",
+    ]
+
+
+def test_an_image_of_the_studio_keeps_its_registry() -> None:
+    catalog = _catalog.load({"FLUX Dev": {"image": "registry.studio.example:5000/flux"}})
+    entry = {"node": "FLUX Dev", "gpu_tier": "l40s", "state": "present", "tag": f"1.2.3@{DIGEST}"}
+    (item,), _selections = resolve_all([entry], "nvidia", catalog)
+    assert objects.own_image(NvidiaSettings(), item) == f"registry.studio.example:5000/flux@{DIGEST}"
+
+
 @pytest.mark.parametrize(
     ("status", "least", "error", "state", "reason"),
     [

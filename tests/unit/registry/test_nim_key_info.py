@@ -12,7 +12,7 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _registry
+from ansible_collections.budgetguard.techops.plugins.module_utils import _http, _registry
 from ansible_collections.budgetguard.techops.plugins.modules import nim_key_info
 from tests.sandbox.calls import Interference
 from tests.sandbox.registry import ngc
@@ -64,6 +64,26 @@ def test_all_is_well(run: Run, proxy: Proxy) -> None:
     # The service that says who somebody is allows few calls.
     assert not any("whoami" in path for path in proxy.paths())
     assert all("CANARY" not in path for path in proxy.paths())
+
+
+def test_a_tag_with_a_digest_is_asked_for_by_the_digest(run: Run, proxy: Proxy) -> None:
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    [image] = run(ngc_api_key=GOOD_KEY, deployments=[{"node": "FLUX Dev", "tag": f"1.2.3@{digest}"}])["images"]
+    assert (image["image"], image["allowed"], image["digest"]) == (f"{FLUX}:1.2.3@{digest}", True, digest)
+    assert any(path.endswith(f"flux.1-dev/manifests/{digest}") for path in proxy.paths())
+
+
+def test_a_digest_that_is_not_there() -> None:
+    class Registry(_http.Client):
+        def request(
+            self, method: str, url: str, headers: t.Mapping[str, str] | None = None, body: bytes | None = None
+        ) -> _http.Answer:
+            found = "/tags/list" in url
+            return _http.Answer(200 if found else 404, {}, b'{"tags": ["1.2.0", "1.2.3"]}' if found else b"", 0.0)
+
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    answer = _registry.Services(Registry(1.0)).image(f"{FLUX}:1.2.3@{digest}", GOOD_KEY)
+    assert answer.reason == f"there is no digest {digest}; among the 2 tags that there are: 1.2.3, 1.2.0"
 
 
 @pytest.mark.parametrize(

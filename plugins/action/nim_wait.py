@@ -1,0 +1,106 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait for NIMs on many targets at once, on the controller, and tell what happens meanwhile."""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.budgetguard.techops.plugins.module_utils import _wait
+from ansible_collections.budgetguard.techops.plugins.module_utils._provider import Provider
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._targets import (
+    LOCAL,
+    PROVIDERS,
+    describe,
+    load_libraries,
+)
+
+_OF_LOCAL = "a Docker host is waited for by the task that starts its NIMs; set wait: true in nim_local"
+
+Described = dict[str, t.Any]
+"""What describe() says about a target."""
+
+
+class ActionModule(ActionBase):
+    """The action of nim_wait."""
+
+    TRANSFERS_FILES = False
+    _supports_async = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Wait, and return which NIMs are ready and which are not."""
+        result = super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(
+            {
+                "expected": {"type": "dict", "required": True},
+                "timeout": {"type": "float", "default": 2700.0},
+                "interval": {"type": "float", "default": 15.0},
+                "heartbeat": {"type": "float", "default": 60.0},
+                "fail": {"type": "bool", "default": True},
+            }
+        )
+        wrong = [
+            f"{name} is {options[name]:g}; it must be above 0"
+            for name in ("interval", "heartbeat")
+            if options[name] <= 0
+        ]
+        if wrong:
+            raise AnsibleActionFail("\n".join(wrong))
+        result.update(changed=False, ready=[], failures={}, timed_out=[], elapsed=0)
+        try:
+            nims = _wait.nims_of(options["expected"])
+        except ValueError as exc:
+            raise AnsibleActionFail(str(exc)) from exc
+        if self._task.check_mode:
+            return result
+        waiter = _wait.Waiter(
+            _targets(nims, task_vars or {}),
+            timeout=max(0.0, options["timeout"]),
+            interval=options["interval"],
+            heartbeat=options["heartbeat"],
+            say=Display().display,
+        )
+        waiter.run()
+        result.update(_outcome(waiter))
+        if result["failures"] and options["fail"]:
+            lines = [f"{target}: {line}" for target, text in result["failures"].items() for line in text.splitlines()]
+            result.update(failed=True, msg="\n".join(lines))
+        return result
+
+
+def _targets(nims: t.Mapping[str, list[_wait.Nim]], task_vars: t.Mapping[str, t.Any]) -> list[_wait.Target]:
+    """Return the targets. Variables are templated here, in one thread; only the clouds are asked in parallel."""
+    described = {name: describe(str(name), task_vars, {}) for name in nims}
+    load_libraries({item["provider"] for item in described.values() if item["error"] is None} - {LOCAL})
+    return [_wait.Target(name, functools.partial(_connect, described[name]), nims[name]) for name in nims]
+
+
+def _connect(described: Described) -> Provider:
+    """Open a target. Raises ValueError for one that can never be asked."""
+    if described["error"] is not None:
+        raise ValueError(described["error"])
+    if described["provider"] == LOCAL:
+        raise ValueError(_OF_LOCAL)
+    _spec, connect = PROVIDERS[described["provider"]]
+    return connect(described["options"])
+
+
+def _outcome(waiter: _wait.Waiter) -> dict[str, t.Any]:
+    late = [
+        {**nim.as_dict(), "phase": str(nim.phase) if nim.phase is not None else None}
+        for nim in waiter.nims
+        if nim.is_open
+    ]
+    return {
+        "ready": [nim.as_dict() for nim in waiter.nims if nim.is_ready],
+        "failures": {target: "\n".join(lines) for target, lines in waiter.problems().items()},
+        "timed_out": late,
+        "elapsed": round(waiter.elapsed),
+    }
