@@ -18,7 +18,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.common.yaml import yaml_dump
+from ansible.module_utils.common.yaml import HAS_YAML, yaml_dump
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import (
@@ -405,7 +405,7 @@ def _as_text(content: t.Mapping[str, t.Any]) -> str:
     """Return one side of a diff. A Docker host may have no PyYAML; there it is JSON."""
     if not content:
         return ""
-    if yaml_dump is None:
+    if not HAS_YAML:
         return json.dumps(content, indent=2, sort_keys=True)
     return str(yaml_dump(content, default_flow_style=False))
 
