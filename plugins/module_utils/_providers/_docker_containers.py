@@ -56,7 +56,7 @@ _GIB = 2**30
 def health_command() -> str:
     """Return a check that works with whichever of three programs the image has."""
     url = f"http://127.0.0.1:{NIM_PORT}{d.HEALTH_PATH}"
-    in_python = f"import urllib.request as r; r.urlopen('{url}', timeout={_CHECK_TIMEOUT - 5})"
+    in_python = f"import urllib.request as r; r.build_opener().open('{url}', timeout={_CHECK_TIMEOUT - 5})"
     return f'curl -fsS -o /dev/null {url} || wget -q -O /dev/null {url} || python3 -c "{in_python}"'
 
 

@@ -32,8 +32,9 @@ def version(status: str = "ACTIVE", number: int = 1, function: str = "f", **more
 
 def function(*versions: dict[str, t.Any]) -> objects.Function:
     """Return the one NIM that these versions are."""
-    (found,) = objects.functions({"functions": list(versions)}, []).values()
-    return found
+    found = list(objects.functions({"functions": list(versions)}, []).values())
+    assert len(found) == 1
+    return found[0]
 
 
 def deployment(least: int = 1, error: str | None = None) -> dict[str, t.Any]:
