@@ -40,7 +40,7 @@ def hide_json(module: AnsibleModule) -> None:
     """Hide each option of type ``jsonarg`` that must not be logged, in the form that it has in the module's result.
 
     AnsibleModule looks for secrets in what was given, which ansible-core before 2.19 turns from text into a mapping.
-    It writes the mapping back as JSON, where a key's line ends are ``\\n``, and so no longer finds the key.
+    It writes the mapping back as JSON, where a line end is a backslash and an n, and so no longer finds the key.
     """
     for name, option in module.argument_spec.items():
         if option.get("type") == "jsonarg" and option.get("no_log") and module.params[name]:
