@@ -8,6 +8,7 @@ All secrets are canaries. They reach Ansible by the environment only, so whateve
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -205,15 +206,15 @@ class Studio:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         )
         try:
             while self.control.count(action=action) == 0:
                 assert process.poll() is None, f"the {playbook} playbook ended without the call {action}"
                 time.sleep(0.02)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            for pid in _family(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
 
     def writes(self) -> int:
@@ -224,6 +225,18 @@ class Studio:
         """Return all files below the studio's folder that hold a text."""
         files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
         return [str(path.relative_to(self.folder)) for path in files if text.encode() in path.read_bytes()]
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and all that came of it, in whatever session: Ansible's workers have their own."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for member in found:
+        found.extend(child for child, parent in parents.items() if parent == member)
+    return found
 
 
 def _is_write(call: dict[str, t.Any]) -> bool:
