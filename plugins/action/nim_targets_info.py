@@ -30,32 +30,16 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
 Options = t.Mapping[str, t.Any]
 
 
-def _aws(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
+Connect = t.Callable[[Options], Provider]
 
-    return Aws.connect(options)
-
-
-def _azure(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.azure import Azure
-
-    return Azure.connect(options)
-
-
-def _gcp(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.gcp import Gcp
-
-    return Gcp.connect(options)
-
-
-PROVIDERS: dict[str, tuple[ArgumentSpec, t.Callable[[Options], Provider]]] = {
-    "aws": (AWS_CONNECTION, _aws),
-    "azure": (AZURE_CONNECTION, _azure),
-    "gcp": (GCP_CONNECTION, _gcp),
+PROVIDERS: dict[str, tuple[ArgumentSpec, str]] = {
+    "aws": (AWS_CONNECTION, "Aws"),
+    "azure": (AZURE_CONNECTION, "Azure"),
+    "gcp": (GCP_CONNECTION, "Gcp"),
 }
-"""How each provider's targets are opened: the options that count, and the function that takes them.
+"""How each provider's targets are opened: the options that count, and the class in the provider's module.
 
-A cloud's libraries take a second to load, so they are loaded when the first of its targets is.
+A cloud's libraries take a second to load, so they are loaded only where there is a target of it.
 """
 
 _PROVIDERS_PACKAGE = "ansible_collections.budgetguard.techops.plugins.module_utils._providers"
@@ -87,9 +71,9 @@ class ActionModule(ActionBase):
             names = task_vars.get("groups", {}).get(TARGET_GROUP, [])
         # Variables are templated here, in one thread; only the clouds are asked in parallel.
         opened = [self._describe(str(name), task_vars) for name in names]
-        _load_libraries({target["provider"] for target in opened if target["error"] is None})
+        connects = _load({target["provider"] for target in opened if target["error"] is None})
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            targets = list(pool.map(lambda target: _read(target, options["explain"]), opened))
+            targets = list(pool.map(lambda target: _read(target, connects, options["explain"]), opened))
         asleep = [target["target"] for target in targets if target["asleep"]]
         unread = [target for target in targets if not target["read"] and not target["asleep"]]
         result.update(changed=False, targets=targets, unread=[target["target"] for target in unread], asleep=asleep)
@@ -115,7 +99,7 @@ class ActionModule(ActionBase):
             return {"target": name, "error": f"nim_provider is {provider!r}; it must be one of {known}"}
         if not isinstance(options, dict):
             return {"target": name, "error": "its variable nim_target is not set; it says how the target is reached"}
-        spec, _connect = PROVIDERS[provider]
+        spec, _class = PROVIDERS[provider]
         validator = ArgumentSpecValidator(spec)
         checked = validator.validate({key: value for key, value in options.items() if key in spec})
         if checked.error_messages:
@@ -123,22 +107,22 @@ class ActionModule(ActionBase):
         return {"target": name, "provider": provider, "options": checked.validated_parameters, "error": None}
 
 
-def _load_libraries(providers: t.Iterable[str]) -> None:
-    """Load the clouds' libraries before any thread starts, and keep their remarks about Python versions to ourselves.
+def _load(providers: t.Iterable[str]) -> dict[str, Connect]:
+    """Load the providers before any thread starts, and keep their libraries' remarks about Python to ourselves.
 
     Ansible takes warnings over, and in a worker process its lock may be held for ever by a thread that is not there.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for provider in providers:
-            importlib.import_module(f"{_PROVIDERS_PACKAGE}.{provider}")
+        modules = {name: importlib.import_module(f"{_PROVIDERS_PACKAGE}.{name}") for name in providers}
+    return {name: getattr(module, PROVIDERS[name][1]).connect for name, module in modules.items()}
 
 
 def _provider_of(group_names: t.Sequence[str]) -> str | None:
     return next((name for name in group_names if name in PROVIDERS), None)
 
 
-def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
+def _read(target: dict[str, t.Any], connects: t.Mapping[str, Connect], explain: bool) -> dict[str, t.Any]:
     """Ask one target. Whatever goes wrong is told as its error."""
     options = target.get("options", {})
     answer = {
@@ -152,9 +136,8 @@ def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
     }
     if target["error"] is not None:
         return answer
-    _spec, connect = PROVIDERS[target["provider"]]
     try:
-        statuses = connect(options).statuses(explain=explain)
+        statuses = connects[target["provider"]](options).statuses(explain=explain)
     except MissingLibraryError as exc:
         return {**answer, "error": f"the Python library {exc.package} is not installed on the controller"}
     except AsleepError as exc:
