@@ -17,9 +17,9 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._targets import (
     LOCAL,
-    PROVIDERS,
+    Connect,
     describe,
-    load_libraries,
+    load,
 )
 
 TARGET_GROUP = "nim_providers"
@@ -51,9 +51,9 @@ class ActionModule(ActionBase):
         # Variables are templated here, in one thread; only the clouds are asked in parallel.
         answers = {str(answer.get("item")): answer for answer in options["docker_hosts"]}
         opened = [describe(str(name), task_vars, answers) for name in names]
-        load_libraries({target["provider"] for target in opened if target["error"] is None} - {LOCAL})
+        connects = load(opened)
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            targets = list(pool.map(lambda target: _read(target, options["explain"]), opened))
+            targets = list(pool.map(lambda target: _read(target, connects, options["explain"]), opened))
         asleep = [target["target"] for target in targets if target["asleep"]]
         unread = [target for target in targets if not target["read"] and not target["asleep"]]
         result.update(changed=False, targets=targets, unread=[target["target"] for target in unread], asleep=asleep)
@@ -74,7 +74,7 @@ def _told(answer: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     return {"read": True, "deployments": list(answer["deployments"])}
 
 
-def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
+def _read(target: dict[str, t.Any], connects: t.Mapping[str, Connect], explain: bool) -> dict[str, t.Any]:
     """Ask one target. Whatever goes wrong is told as its error."""
     options = target.get("options", {})
     answer = {
@@ -90,9 +90,8 @@ def _read(target: dict[str, t.Any], explain: bool) -> dict[str, t.Any]:
         return answer
     if target["provider"] == LOCAL:
         return {**answer, **_told(target["answer"])}
-    _spec, connect = PROVIDERS[target["provider"]]
     try:
-        statuses = connect(options).statuses(explain=explain)
+        statuses = connects[target["provider"]](options).statuses(explain=explain)
     except MissingLibraryError as exc:
         return {**answer, "error": f"the Python library {exc.package} is not installed on the controller"}
     except AsleepError as exc:

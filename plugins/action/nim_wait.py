@@ -16,9 +16,9 @@ from ansible_collections.budgetguard.techops.plugins.module_utils import _wait
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import Provider
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._targets import (
     LOCAL,
-    PROVIDERS,
+    Connect,
     describe,
-    load_libraries,
+    load,
 )
 
 _OF_LOCAL = "a Docker host is waited for by the task that starts its NIMs; set wait: true in nim_local"
@@ -78,18 +78,17 @@ class ActionModule(ActionBase):
 def _targets(nims: t.Mapping[str, list[_wait.Nim]], task_vars: t.Mapping[str, t.Any]) -> list[_wait.Target]:
     """Return the targets. Variables are templated here, in one thread; only the clouds are asked in parallel."""
     described = {name: describe(str(name), task_vars, {}) for name in nims}
-    load_libraries({item["provider"] for item in described.values() if item["error"] is None} - {LOCAL})
-    return [_wait.Target(name, functools.partial(_connect, described[name]), nims[name]) for name in nims]
+    connects = load(described.values())
+    return [_wait.Target(name, functools.partial(_connect, described[name], connects), nims[name]) for name in nims]
 
 
-def _connect(described: Described) -> Provider:
+def _connect(described: Described, connects: t.Mapping[str, Connect]) -> Provider:
     """Open a target. Raises ValueError for one that can never be asked."""
     if described["error"] is not None:
         raise ValueError(described["error"])
     if described["provider"] == LOCAL:
         raise ValueError(_OF_LOCAL)
-    _spec, connect = PROVIDERS[described["provider"]]
-    return connect(described["options"])
+    return connects[described["provider"]](described["options"])
 
 
 def _outcome(waiter: _wait.Waiter) -> dict[str, t.Any]:

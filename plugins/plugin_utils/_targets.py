@@ -27,41 +27,17 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import Provider
 
 Options = t.Mapping[str, t.Any]
+Connect = t.Callable[[Options], Provider]
 
-
-def _aws(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
-
-    return Aws.connect(options)
-
-
-def _azure(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.azure import Azure
-
-    return Azure.connect(options)
-
-
-def _gcp(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.gcp import Gcp
-
-    return Gcp.connect(options)
-
-
-def _nvidia(options: Options) -> Provider:
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers.nvidia import Nvidia
-
-    return Nvidia.connect(options)
-
-
-PROVIDERS: dict[str, tuple[ArgumentSpec, t.Callable[[Options], Provider]]] = {
-    "aws": (AWS_CONNECTION, _aws),
-    "azure": (AZURE_CONNECTION, _azure),
-    "gcp": (GCP_CONNECTION, _gcp),
-    "nvidia": (NVIDIA_CONNECTION, _nvidia),
+PROVIDERS: dict[str, tuple[ArgumentSpec, str]] = {
+    "aws": (AWS_CONNECTION, "Aws"),
+    "azure": (AZURE_CONNECTION, "Azure"),
+    "gcp": (GCP_CONNECTION, "Gcp"),
+    "nvidia": (NVIDIA_CONNECTION, "Nvidia"),
 }
-"""How each provider's targets are opened: the options that count, and the function that takes them.
+"""How each provider's targets are opened: the options that count, and the class in the provider's module.
 
-A cloud's libraries take a second to load, so they are loaded when the first of its targets is.
+A cloud's libraries take a second to load, so they are loaded only where there is a target of it.
 """
 
 NVIDIA = "nvidia"
@@ -102,7 +78,7 @@ def _check(name: str, provider: str | None, options: Options, task_vars: t.Mappi
     if provider not in PROVIDERS:
         known = ", ".join(sorted([*PROVIDERS, LOCAL]))
         raise ValueError(f"nim_provider is {provider!r}; it must be one of {known}")
-    spec, _connect = PROVIDERS[provider]
+    spec, _class = PROVIDERS[provider]
     if provider == NVIDIA:
         options = {**_hosted_options(name, task_vars["hostvars"][name], task_vars.get("groups", {})), **options}
     checked = ArgumentSpecValidator(spec).validate({key: value for key, value in options.items() if key in spec})
@@ -131,15 +107,17 @@ def _hosted_options(
     return {"nim_catalog": overrides, "hosted_nodes": hosted}
 
 
-def load_libraries(providers: t.Iterable[str]) -> None:
-    """Load the clouds' libraries before any thread starts, and keep their remarks about Python versions to ourselves.
+def load(described: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, Connect]:
+    """Load the providers of described targets before any thread starts, and return the functions that open a target.
 
-    Ansible takes warnings over, and in a worker process its lock may be held for ever by a thread that is not there.
+    The libraries' remarks about Python are kept to ourselves: Ansible takes warnings over, and in a worker process its
+    lock may be held for ever by a thread that is not there.
     """
+    names = {target["provider"] for target in described if target["error"] is None} & PROVIDERS.keys()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for provider in providers:
-            importlib.import_module(f"{_PROVIDERS_PACKAGE}.{provider}")
+        modules = {name: importlib.import_module(f"{_PROVIDERS_PACKAGE}.{name}") for name in names}
+    return {name: getattr(module, PROVIDERS[name][1]).connect for name, module in modules.items()}
 
 
 def _provider_of(group_names: t.Sequence[str]) -> str | None:

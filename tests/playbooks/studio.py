@@ -221,9 +221,7 @@ class Studio:
                 assert process.poll() is None, f"the {playbook} playbook ended without the call {action}"
                 time.sleep(0.02)
         finally:
-            for pid in _family(process.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill_family(process.pid)
             process.wait()
 
     def writes(self) -> int:
@@ -246,6 +244,21 @@ def _family(pid: int) -> list[int]:
     for member in found:
         found.extend(child for child, parent in parents.items() if parent == member)
     return found
+
+
+def _kill_family(pid: int) -> None:
+    """Kill a process and all that came of it. They are halted first, so that none starts another one meanwhile."""
+    halted: list[int] = []
+    while found := [member for member in _family(pid) if member not in halted]:
+        _signal(found, signal.SIGSTOP)
+        halted += found
+    _signal(halted, signal.SIGKILL)
+
+
+def _signal(pids: t.Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _is_write(call: dict[str, t.Any]) -> bool:
