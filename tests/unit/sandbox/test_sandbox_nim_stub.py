@@ -274,7 +274,7 @@ def test_unknown_hosts_are_never_looked_up(browser: Browser, control: SandboxCon
     assert status == 502
     assert "no simulated host is called example.com" in text
     with pytest.raises(urllib.error.URLError, match="502"):
-        browser.fetch("https://api.ngc.nvidia.com/v2/")
+        browser.fetch("https://unknown.nvidia.com/v2/")
     assert [call["action"] for call in control.calls("nim")] == ["GET /", "CONNECT"]
     assert all(call["refused"] for call in control.calls("nim"))
 

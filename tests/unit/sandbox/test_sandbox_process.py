@@ -42,6 +42,9 @@ VARIABLES = {
     "HTTPS_PROXY",
     "https_proxy",
     "NO_PROXY",
+    "NGC_ENDPOINT",
+    "NGC_ORG",
+    "NVIDIA_API_KEY",
     "no_proxy",
     "BUDGETGUARD_SANDBOX_URL",
 }
