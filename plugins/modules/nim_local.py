@@ -284,9 +284,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    gpus, _problem = measure_gpus()
+    gpus, _problem = measure_gpus(module.run_command)
     params["deployments"] = with_measured_tiers(params["deployments"], gpus)
-    with DockerCli(params["docker_command"], params["docker_host"]) as cli:
+    with DockerCli(module.run_command, params["docker_command"], params["docker_host"]) as cli:
         run(module, "local", lambda: Local.connect(cli, params))
 
 

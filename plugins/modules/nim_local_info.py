@@ -71,7 +71,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=LOCAL_CONNECTION, supports_check_mode=True)
     params = module.params
-    with DockerCli(params["docker_command"], params["docker_host"]) as cli:
+    with DockerCli(module.run_command, params["docker_command"], params["docker_host"]) as cli:
         run_info(module, lambda: Local.connect(cli, params))
 
 

@@ -16,12 +16,12 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import types
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _program
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 
 SECONDS = 120
@@ -58,7 +58,10 @@ _REGISTRY_ADVICE = (
 class DockerCli:
     """The docker command of one host. Use it as a context, so that its folder goes in the end."""
 
-    def __init__(self, command: str = "docker", docker_host: str | None = None) -> None:
+    def __init__(
+        self, run_command: _program.RunCommand, command: str = "docker", docker_host: str | None = None
+    ) -> None:
+        self.run_command = run_command
         self.command = command
         self.docker_host = docker_host
         self._folder: pathlib.Path | None = None
@@ -136,30 +139,27 @@ class DockerCli:
         given: str | None,
         variables: t.Mapping[str, str] | None,
         seconds: float | None,
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> _program.Done:
         try:
-            return subprocess.run(
+            return _program.call(
+                self.run_command,
                 [self.command, *words],
-                env={**self._environment(), **(variables or {})},
-                input=given if given is not None else "",
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=seconds,
-                check=False,
+                given=given or "",
+                variables={**self._environment(), **(variables or {})},
+                seconds=seconds,
             )
         except FileNotFoundError as exc:
             raise ProviderError(
                 f"{doing}: the program {self.command} is not on this host; install Docker Engine, or set docker_command"
             ) from exc
+        except TimeoutError as exc:
+            raise ProviderError(f"{doing}: docker gave no answer within {seconds:g} seconds") from exc
         except OSError as exc:
             raise ProviderError(f"{doing}: {self.command} cannot be run: {exc.strerror}") from exc
-        except subprocess.TimeoutExpired as exc:
-            raise ProviderError(f"{doing}: docker gave no answer within {seconds:g} seconds") from exc
 
     def _environment(self) -> dict[str, str]:
-        # DOCKER_CONTEXT and the like would lead to another engine than the one that was asked for.
-        variables = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
+        # DOCKER_CONTEXT and the like would lead to another engine than the one that was asked for; empty is not set.
+        variables = {key: "" for key in os.environ if key.startswith("DOCKER_")}
         variables["DOCKER_CONFIG"] = str(self._config_folder())
         variables["LC_ALL"] = "C.UTF-8"
         if self.docker_host:

@@ -13,10 +13,9 @@ import csv
 import dataclasses
 import pathlib
 import re
-import subprocess
 import typing as t
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _fit
+from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _fit, _program
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Wanted
 from ansible_collections.budgetguard.techops.plugins.module_utils._gpu import Machine
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import PlanError
@@ -93,20 +92,13 @@ class Host:
 # ---- measure -----------------------------------------------------------------------------------------------------
 
 
-def measure_gpus() -> tuple[tuple[Gpu, ...], str | None]:
+def measure_gpus(run_command: _program.RunCommand) -> tuple[tuple[Gpu, ...], str | None]:
     """Ask NVIDIA's driver for the GPUs. Returns them, or why there are none."""
     fields = "index,uuid,name,memory.total"
     try:
-        done = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        words = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+        done = _program.call(run_command, words, seconds=60)
+    except OSError:
         return (), "nvidia-smi does not run on this host; install NVIDIA's driver"
     if done.returncode:
         said = " ".join((done.stdout + done.stderr).split())

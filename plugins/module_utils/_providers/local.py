@@ -94,7 +94,7 @@ class Local(Provider):
         found = self._containers()
         ours = [info for info in found if _is_ours(info)]
         self._remember_keys(ours)
-        gpus, gpu_problem = hosts.measure_gpus()
+        gpus, gpu_problem = hosts.measure_gpus(self.cli.run_command)
         host = hosts.Host(
             name=str(engine.get("Name") or "this host"),
             memory_gib=round(int(engine.get("MemTotal") or 0) / _GIB),

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ansible.module_utils import basic
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _docker_cli
@@ -26,12 +27,19 @@ SCRIPT = """#!/bin/sh
 """
 
 
+@pytest.fixture(autouse=True)
+def module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be a module without options."""
+    monkeypatch.setattr(basic, "_ANSIBLE_ARGS", b'{"ANSIBLE_MODULE_ARGS": {}}')
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+
+
 def play(folder: Path, act: str = "exit 0") -> tuple[DockerCli, Path]:
     """Return the command and the file with its notes."""
     notes, program = folder / "notes", folder / "docker"
     program.write_text(SCRIPT.format(notes=notes, act=act), encoding="utf-8")
     program.chmod(0o755)
-    return DockerCli(str(program), "unix:///run/docker.sock"), notes
+    return DockerCli(basic.AnsibleModule({}).run_command, str(program), "unix:///run/docker.sock"), notes
 
 
 def fails(folder: Path, said: str) -> DockerCli:
@@ -137,3 +145,15 @@ def test_engine_that_cannot_be_reached(tmp_path: Path) -> None:
     docker, _notes = play(tmp_path, """echo '{"ServerErrors": ["Cannot connect to the Docker daemon at unix:///x"]}'""")
     with docker, pytest.raises(ProviderError, match="Is Docker running on this host"):
         docker.info()
+
+
+def test_docker_that_gives_no_answer(tmp_path: Path) -> None:
+    docker, _notes = play(tmp_path, "exec sleep 60")
+    with docker, pytest.raises(ProviderError, match="docker gave no answer within"):
+        docker.run("try", "version", seconds=0.2)
+
+
+def test_docker_that_is_not_there(tmp_path: Path) -> None:
+    docker = DockerCli(basic.AnsibleModule({}).run_command, str(tmp_path / "docker"))
+    with docker, pytest.raises(ProviderError, match="is not on this host; install Docker Engine"):
+        docker.run("try", "version")
