@@ -30,6 +30,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._envelope impo
     seal,
     unseal,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._identities import KEYLESS_FIELD
 
 FOLDER = "budgetguard"
 FILE = "budgetguard_backend_config.json"
@@ -51,6 +52,9 @@ CREDENTIAL_FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "gcp": ("Project ID", "Service Account JSON File Path", "Region", "Zone"),
 }
+
+# Fields of ours that serve as well as a public one. The content of a key file stays sealed; a path would need the file.
+INSTEAD_OF: dict[str, tuple[str, ...]] = {"Service Account JSON File Path": ("Service Account JSON",)}
 
 # What an endpoint may say in a diff. The values of other fields are not ours to show.
 ENDPOINT_FIELDS = (
@@ -126,11 +130,20 @@ def mode_name(mode: str, workstation_id: str) -> str:
 
 
 def credentials_status(credentials: Credentials) -> dict[str, bool]:
-    """Say for each public provider whether all its fields have a text."""
+    """Say for each public provider whether all its fields have a text, or the workstation has an identity of its own.
+
+    A key file's content counts as well as the path of the file.
+    """
     return {
-        provider: all(_is_text(_field(credentials, provider, field)) for field in fields)
+        provider: _is_text(_field(credentials, provider, KEYLESS_FIELD))
+        or all(_has_field(credentials, provider, field) for field in fields)
         for provider, fields in CREDENTIAL_FIELDS.items()
     }
+
+
+def _has_field(credentials: Credentials, provider: str, field: str) -> bool:
+    names = (field, *INSTEAD_OF.get(field, ()))
+    return any(_is_text(_field(credentials, provider, name)) for name in names)
 
 
 def _field(credentials: Credentials, provider: str, field: str) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.aws.account import Account
+from tests.aws.artist import Artist
 from tests.sandbox import Sandbox
 
 
@@ -16,3 +17,10 @@ def account(running_sandbox: Sandbox) -> Account:
     """Give an empty AWS account."""
     running_sandbox.control.reset()
     return Account(running_sandbox)
+
+
+@pytest.fixture
+def artist(running_sandbox: Sandbox) -> Artist:
+    """Give the identity of a workstation in an empty AWS account."""
+    running_sandbox.control.reset()
+    return Artist(running_sandbox)

@@ -86,6 +86,7 @@ class Studio:
         }
         self.variables: dict[str, t.Any] = {}
         self.workstations = ["ws-01", "ws-02"]
+        self.unreachable: set[str] = set()
         for name in self.workstations:
             for part in ("models", "custom_nodes"):
                 (self.comfyui(name) / part).mkdir(parents=True)
@@ -159,13 +160,19 @@ class Studio:
                 "vars": variables,
                 "children": {
                     "nim_providers": {"children": groups},
-                    "artist_workstations": {"hosts": {name: {} for name in self.workstations}},
+                    "artist_workstations": {"hosts": {name: self._connection(name) for name in self.workstations}},
                 },
             }
         }
         path = self.folder / "inventory.yml"
         path.write_text(yaml.safe_dump(content))
         return path
+
+    def _connection(self, workstation: str) -> dict[str, t.Any]:
+        """Return the variables that say how a workstation is reached."""
+        if workstation not in self.unreachable:
+            return {}
+        return {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 
     def environment(self, collections: Path = layout.LINKS) -> dict[str, str]:
         """Return all variables of a run: nothing of the caller's but the way to programs."""

@@ -21,6 +21,7 @@ os.environ["MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION"] = "true"
 
 from flask import Flask
 from moto.core.base_backend import BackendDict
+from moto.core.exceptions import ServiceException
 from moto.core.model_instances import reset_model_data
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
@@ -30,6 +31,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
+from tests.sandbox.aws_access.check import check_access
+from tests.sandbox.aws_access.needs import UnknownNeedError
 from tests.sandbox.aws_patches import install_patches
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.ecs_runtime import RUNTIME
@@ -193,7 +196,8 @@ class AwsApplication:
             return response
         with STATE_LOCK:
             RUNTIME.advance()
-            response = self._ask_moto(request)
+            refused = _refused_access(request, aws)
+            response = refused or self._ask_moto(request)
         reason = response.headers.get(REFUSED_HEADER)
         if reason is not None:
             refusal = error_response(aws.protocol, 400, "NotImplementedBySandbox", reason)
@@ -210,6 +214,17 @@ class AwsApplication:
             return _refusal("moto has no such service")
         body, status, headers = run_wsgi_app(self._moto.get_application(environ), environ, buffered=True)
         return Response(b"".join(body), status=status, headers=headers)
+
+
+def _refused_access(request: Request, aws: AwsRequest) -> Response | None:
+    """Return the answer to a user who may not do this; None if the request may go on."""
+    try:
+        check_access(request, aws.service, aws.action, aws.region, aws.params)
+    except UnknownNeedError as error:
+        return _refusal(str(error))
+    except ServiceException as error:
+        return error_response(aws.protocol, 400 if aws.protocol == "json" else 403, str(error.code), error.message)
+    return None
 
 
 def _refusal(reason: str) -> Response:

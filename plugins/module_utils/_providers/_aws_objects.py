@@ -134,8 +134,12 @@ class Names:
 
     def task_family_prefix(self, deployment: str) -> str:
         """Return what all task definition families of a NIM start with; artists' policies rely on the first word."""
-        owner = self.cluster if self.cluster.startswith("budgetguard") else f"budgetguard-{self.cluster}"
-        return f"{owner}-{deployment}-"
+        return f"{self.task_family_owner}-{deployment}-"
+
+    @property
+    def task_family_owner(self) -> str:
+        """The first part of the names of all task definition families of the cluster."""
+        return self.cluster if self.cluster.startswith("budgetguard") else f"budgetguard-{self.cluster}"
 
 
 def path_of(deployment: str) -> str:

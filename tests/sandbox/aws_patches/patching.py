@@ -21,6 +21,8 @@ class Patch:
     owner: type
     name: str
     replacement: Callable[..., Any]
+    #: The method is one that moto lacks.
+    new: bool = False
 
 
 #: Those registered and not yet in place.
@@ -37,11 +39,26 @@ def patches(owner: type, name: str) -> Callable[[Callable[..., Any]], Callable[.
     return register
 
 
+def adds(owner: type, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a method that moto lacks. It is called with the arguments alone."""
+
+    def register(method: Callable[..., Any]) -> Callable[..., Any]:
+        _waiting.append(Patch(owner, name, method, new=True))
+        return method
+
+    return register
+
+
 def install_patches() -> None:
-    """Put all registered patches in place, once. Raises AttributeError if moto no longer has such a method."""
+    """Put all registered patches in place, once.
+
+    Raises AttributeError if moto no longer has a method that is patched, or has one by now that is added.
+    """
     while _waiting:
         patch = _waiting.pop(0)
-        setattr(patch.owner, patch.name, _wrapped(patch))
+        if patch.new and hasattr(patch.owner, patch.name):
+            raise AttributeError(f"moto has {patch.owner.__name__}.{patch.name} now, so it need not be added")
+        setattr(patch.owner, patch.name, patch.replacement if patch.new else _wrapped(patch))
 
 
 def _wrapped(patch: Patch) -> Any:

@@ -1,0 +1,27 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.budgetguard.techops.plugins.module_utils import _identities
+
+
+def identity_credentials(identities: t.Any, given: t.Any = None) -> dict[str, dict[str, str]]:
+    """Return the credentials of a workstation's config: those given, and those made for it."""
+    try:
+        return _identities.credentials(given, identities)
+    except _identities.IdentitiesError as error:
+        raise AnsibleFilterError(f"budgetguard.techops.identity_credentials: {error}") from error
+
+
+class FilterModule:
+    """The filter identity_credentials."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """Return name -> function."""
+        return {"identity_credentials": identity_credentials}
