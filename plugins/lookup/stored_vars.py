@@ -18,7 +18,7 @@ extends_documentation_fragment:
   - budgetguard.techops.secret_store
 options:
   _terms:
-    description: Names, without the prefix of the store, such as C(workstations/ws-01) or C(studio).
+    description: Names, without the prefix of the store, such as C(workstations/ws-01) or C(studio-key).
     type: list
     elements: str
     required: true
@@ -31,7 +31,7 @@ EXAMPLES = r"""
 nim_credential_store:
   type: aws_secretsmanager
   region: us-east-1
-nim_studio_key: "{{ lookup('budgetguard.techops.stored_vars', 'studio', store=nim_credential_store).nim_studio_key }}"
+nim_studio_key: "{{ lookup('budgetguard.techops.stored_vars', 'studio-key', store=nim_credential_store).nim_studio_key }}"
 """
 
 RETURN = r"""

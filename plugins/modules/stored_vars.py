@@ -69,7 +69,7 @@ EXAMPLES = r"""
     store:
       type: aws_secretsmanager
       region: us-east-1
-    name: studio
+    name: studio-key
     variables:
       nim_studio_key: "{{ new_studio_key }}"
   no_log: true

@@ -87,6 +87,7 @@ class Studio:
         self.variables: dict[str, t.Any] = {}
         self.workstations = ["ws-01", "ws-02"]
         self.unreachable: set[str] = set()
+        self.own: dict[str, dict[str, t.Any]] = {}
         for name in self.workstations:
             for part in ("models", "custom_nodes"):
                 (self.comfyui(name) / part).mkdir(parents=True)
@@ -169,10 +170,11 @@ class Studio:
         return path
 
     def _connection(self, workstation: str) -> dict[str, t.Any]:
-        """Return the variables that say how a workstation is reached."""
+        """Return a workstation's own variables, with those that say how it is reached."""
+        own = self.own.get(workstation, {})
         if workstation not in self.unreachable:
-            return {}
-        return {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+            return own
+        return {**own, "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 
     def environment(self, collections: Path = layout.LINKS) -> dict[str, str]:
         """Return all variables of a run: nothing of the caller's but the way to programs."""
@@ -211,14 +213,16 @@ class Studio:
         )
         return Run(done.returncode, done.stdout)
 
-    def play_and_kill(self, playbook: str, action: str) -> None:
+    def play_and_kill(
+        self, playbook: str, action: str, *arguments: str, environment: dict[str, str] | None = None
+    ) -> None:
         """Start a playbook, hold back the answer to its first such call, and kill it and its children meanwhile."""
         self.control.clear_calls()
         self.control.hook(action, HELD_BACK, when="after")
         process = subprocess.Popen(
-            self.command(playbook),
+            self.command(playbook, *arguments),
             cwd=self.folder,
-            env=self.environment(),
+            env=environment or self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
