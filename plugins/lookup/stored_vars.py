@@ -31,7 +31,8 @@ EXAMPLES = r"""
 nim_credential_store:
   type: aws_secretsmanager
   region: us-east-1
-nim_studio_key: "{{ lookup('budgetguard.techops.stored_vars', 'studio-key', store=nim_credential_store).nim_studio_key }}"
+nim_studio_key: >-
+  {{ lookup("budgetguard.techops.stored_vars", "studio-key", store=nim_credential_store).nim_studio_key }}
 """
 
 RETURN = r"""

@@ -85,12 +85,17 @@ class Studio:
             "Llama 3.1": {"aws": {"gpu_tier": "l4"}},
         }
         self.variables: dict[str, t.Any] = {}
-        self.workstations = ["ws-01", "ws-02"]
+        self.workstations: list[str] = []
         self.unreachable: set[str] = set()
         self.own: dict[str, dict[str, t.Any]] = {}
-        for name in self.workstations:
+        self.use_workstations(["ws-01", "ws-02"])
+
+    def use_workstations(self, names: list[str]) -> None:
+        """Have these workstations, each with a folder of ComfyUI."""
+        self.workstations = names
+        for name in names:
             for part in ("models", "custom_nodes"):
-                (self.comfyui(name) / part).mkdir(parents=True)
+                (self.comfyui(name) / part).mkdir(parents=True, exist_ok=True)
             (self.comfyui(name) / "main.py").touch()
 
     def target(self, region: str, **options: t.Any) -> dict[str, t.Any]:
