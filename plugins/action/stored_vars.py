@@ -62,19 +62,26 @@ class ActionModule(ActionBase):
     def _bring(self, store: Store, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         name = store.named(arguments["name"])
         for rest in reversed(range(ROUNDS)):
-            found, before = read_variables(store, arguments["name"])
-            wanted = merged(found, plain(arguments["variables"]), arguments["absent"])
-            changed = arguments["state"] == "present" and wanted != found
             try:
-                if changed and not self._task.check_mode:
-                    store.write(name, as_text(wanted), before)
+                before, after = self._once(store, arguments)
             except ConflictError:
                 if not rest:
                     raise
-                continue
-            break
-        shown = {"before": _names(found), "after": _names(wanted if changed else found)}
-        return {"changed": changed, "name": name, "diff": {"before_header": name, "after_header": name, **shown}}
+            else:
+                shown = {"before": _names(before), "after": _names(after)}
+                headers = {"before_header": name, "after_header": name}
+                return {"changed": before != after, "name": name, "diff": {**headers, **shown}}
+        raise AssertionError("the last round returns or raises")
+
+    def _once(self, store: Store, arguments: dict[str, t.Any]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+        """Read, and write what is different. Return what was there and what is now."""
+        found, before = read_variables(store, arguments["name"])
+        if arguments["state"] == "ready":
+            return found, found
+        wanted = merged(found, plain(arguments["variables"]), arguments["absent"])
+        if wanted != found and not self._task.check_mode:
+            store.write(store.named(arguments["name"]), as_text(wanted), before)
+        return found, wanted
 
 
 def _names(variables: dict[str, t.Any]) -> str:

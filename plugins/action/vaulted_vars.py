@@ -107,7 +107,7 @@ class ActionModule(ActionBase):
                 )
         there = next(place for place in (folder, *folder.parents) if place.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            raise VaultFileError(f"{there} is not a folder that {Path.home().name or 'this user'} may write to")
+            raise VaultFileError(f"{there} is not a folder that the user of this run may write to")
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise VaultFileError(f"{path} is not a plain file")
 
@@ -157,6 +157,8 @@ def _replace(path: Path, text: str | None) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            if path.exists():
+                os.fchmod(stream.fileno(), path.stat().st_mode & 0o777)
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

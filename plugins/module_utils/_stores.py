@@ -80,6 +80,7 @@ ATTEMPTS = 5
 """Tries per call while a store is busy."""
 
 _TIMEOUT = 30.0
+_sleep = time.sleep
 _PASSING = (429, 500, 502, 503, 504)
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:/[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*")
 
@@ -125,7 +126,7 @@ def open_store(options: t.Mapping[str, t.Any]) -> Store:
     missing = [name for name in kind.needs if not options.get(name)]
     if missing:
         raise ValueError(f"a store of the type {options['type']} needs {' and '.join(missing)}")
-    return kind(options)
+    return t.cast("Store", kind(options))
 
 
 class SecretsManager(Store):
@@ -187,15 +188,17 @@ class _HttpStore(Store):
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             sent = {**sent, "Content-Type": "application/json"}
-        for attempt in range(1, ATTEMPTS + 1):
+        pause = 0.5
+        for rest in reversed(range(ATTEMPTS)):
             try:
                 answer = self._client.request(method, url, sent, data)
             except HttpError as error:
                 raise ProviderError(f"cannot {doing}: {error}") from error
-            if answer.status not in _PASSING or attempt == ATTEMPTS:
-                break
-            time.sleep(2 ** (attempt - 1) * 0.5)
-        return answer.status, _content(answer)
+            if answer.status not in _PASSING or not rest:
+                return answer.status, _content(answer)
+            _sleep(pause)
+            pause *= 2
+        raise AssertionError("the last round returns")
 
 
 class HashiVault(_HttpStore):

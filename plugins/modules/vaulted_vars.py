@@ -12,7 +12,8 @@ description:
   - Keeps a vars file of the inventory, for example C(host_vars/ws-01/budgetguard_identities.yml), in which secrets are
     inline C(!vault) values. Inventory tools without the vault password can still read the rest.
   - Secrets are encrypted in the controller's memory with the vault password of the run. The file is replaced as a
-    whole, so it is never half written, and nothing readable is on disk at any moment.
+    whole, so it is never half written, and nothing readable is on disk at any moment. A new file has the mode 0600,
+    one that was there keeps its mode.
   - A secret that is in the file already keeps its ciphertext, so a second run changes nothing.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)

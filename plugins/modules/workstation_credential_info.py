@@ -30,6 +30,11 @@ options:
         For V(gcp) the field C(Service Account JSON) has the content of the key file.
     type: dict
     required: true
+  region:
+    description:
+      - AWS region to log in at. Keys of China and GovCloud work only in a region of theirs.
+    type: str
+    default: us-east-1
   wait_timeout:
     description:
       - Seconds for which a refused key is tried again. A new one is not known everywhere at once.
@@ -80,13 +85,16 @@ def main() -> None:
         argument_spec={
             "provider": {"type": "str", "choices": ["aws", "azure", "gcp"], "required": True},
             "credentials": {"type": "dict", "required": True, "no_log": True},
+            "region": {"type": "str", "default": "us-east-1"},
             "wait_timeout": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
     options = module.params
     try:
-        identity = _credential_trial.try_out(options["provider"], options["credentials"], options["wait_timeout"])
+        identity = _credential_trial.try_out(
+            options["provider"], {"Region": options["region"], **options["credentials"]}, options["wait_timeout"]
+        )
     except MissingLibraryError as exc:
         module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
     except ProviderError as exc:

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.aws.account import Account
 from tests.aws.artist import Artist
 from tests.sandbox import Sandbox
+
+LONGEST_PAUSE = 0.02
+"""Seconds that a test waits where the module waits for AWS, which here has made up its mind already."""
 
 
 @pytest.fixture
@@ -20,7 +25,9 @@ def account(running_sandbox: Sandbox) -> Account:
 
 
 @pytest.fixture
-def artist(running_sandbox: Sandbox) -> Artist:
-    """Give the identity of a workstation in an empty AWS account."""
+def artist(running_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Artist:
+    """Give the identity of a workstation in an empty AWS account. Pauses between tries are cut short."""
+    pause = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: pause(min(seconds, LONGEST_PAUSE)))
     running_sandbox.control.reset()
     return Artist(running_sandbox)

@@ -302,7 +302,7 @@ def test_a_policy_name_that_is_taken_elsewhere_is_an_error(artist: Artist, monke
 def test_a_role_gets_the_policy_and_nothing_else(artist: Artist) -> None:
     iam = artist.client("iam")
     iam.create_role(RoleName="ws-02", Path="/studio/", AssumeRolePolicyDocument=TRUST)
-    options = {"workstation": "ws-02", "principal": ROLE_ARN}
+    options: dict[str, t.Any] = {"workstation": "ws-02", "principal": ROLE_ARN}
     foreseen = artist.run(check=True, **options)
     result = artist.run(**options)
     assert result["steps"] == [f"create policy /budgetguard/{POLICY}", f"attach policy {POLICY} to role ws-02"]

@@ -76,7 +76,7 @@ def test_studio_wide_leaves_the_key_in_the_key_file_only(studio: Studio) -> None
 
 @pytest.mark.parametrize("core", ["oldest_core", "newest_core"])
 def test_no_minted_secret_leaves(studio: Studio, core: str, request: pytest.FixtureRequest) -> None:
-    """A key or studio key that a run makes is in the encrypted files and the key file only, and never in another one."""
+    """A key that a run makes, or a studio key, is in the encrypted files only, and never was in another one."""
     bin_folder: Path = request.getfixturevalue(core)
     studio.use_workstations(["ws-01"])
     studio.variables["nim_studio_key"] = None

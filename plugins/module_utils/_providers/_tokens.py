@@ -10,6 +10,7 @@ import os
 import time
 import traceback
 import typing as t
+from urllib.parse import urlsplit
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
 
@@ -40,6 +41,13 @@ def variable(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
+def is_private_authority() -> bool:
+    """Say whether logging in happens at an address that Microsoft's own directory of authorities does not know."""
+    address = os.environ.get("AZURE_AUTHORITY_HOST", "")
+    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
+    return host not in _PUBLIC_AUTHORITIES
+
+
 class Azure:
     """Tokens for one scope: of a service principal where all three of its options are set, else of the machine."""
 
@@ -48,8 +56,7 @@ class Azure:
             raise MissingLibraryError("azure-identity", AZURE_IMPORT_ERROR)
         self._scope = scope
         self._found: tuple[str, float] = ("", 0.0)
-        host = os.environ.get("AZURE_AUTHORITY_HOST", "").partition("://")[2].partition("/")[0]
-        private = host.partition(":")[0] not in _PUBLIC_AUTHORITIES
+        private = is_private_authority()
         tenant, client_id, secret = (options.get(name) for name in ("tenant", "client_id", "secret"))
         if tenant and client_id and secret:
             self._credential: t.Any = azure.identity.ClientSecretCredential(

@@ -178,7 +178,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(_tokens, "Azure", Token)
     monkeypatch.setattr(_tokens, "Google", Token)
-    monkeypatch.setattr(_stores.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(_stores, "_sleep", lambda _seconds: None)
     found: Backend = request.param()
     thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
