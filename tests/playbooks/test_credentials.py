@@ -84,21 +84,17 @@ def test_the_life_of_identities(artists: Artists) -> None:
     assert set(opened(studio, "ws-01", SECRETS["STUDIO_KEY"])) == {"aws", "nvidia"}
 
 
-@pytest.mark.parametrize("action", ["CreateUser", "CreateAccessKey", "DeleteAccessKey"])
-def test_killed_at(artists: Artists, action: str) -> None:
-    """The next run finishes it, and no key is left that nobody knows."""
+def test_killed_in_both_phases(artists: Artists) -> None:
+    """Before the first key was stored, and before an old one was deleted: no key is left that nobody knows."""
     studio = artists.studio
     studio.workstations = ["ws-01"]
-    arguments: tuple[str, ...] = ()
-    if action == "DeleteAccessKey":
+    for action, arguments in (("CreateAccessKey", ()), ("DeleteAccessKey", ("-e", "rotate=true"))):
+        studio.play_and_kill("credentials", action, *arguments, environment=artists.environment)
+        studio.control.clear_faults()
         artists.play("credentials").ok()
-        arguments = ("-e", "rotate=true")
-    studio.play_and_kill("credentials", action, *arguments, environment=artists.environment)
-    studio.control.clear_faults()
-    artists.play("credentials").ok()
-    record = artists.record("ws-01")
-    assert (record["delivered"], artists.keys("ws-01")) == (True, [record["key_id"]])
-    assert opened(studio, "ws-01", SECRETS["STUDIO_KEY"])["aws"]["Access Key ID"] == record["key_id"]
+        record = artists.record("ws-01")
+        assert (record["delivered"], artists.keys("ws-01")) == (True, [record["key_id"]])
+        assert opened(studio, "ws-01", SECRETS["STUDIO_KEY"])["aws"]["Access Key ID"] == record["key_id"]
 
 
 @pytest.mark.parametrize(
@@ -208,8 +204,6 @@ def test_the_studio_key(artists: Artists) -> None:
     assert "nim_previous_studio_key" not in path.read_text()
 
     artists.play("export_credentials").ok()
-    again = artists.play("export_credentials").ok()
-    assert set(again.changed.values()) == {0}
     file = studio.folder / "exports" / "ws-02" / "budgetguard_credentials.json"
     sealed = json.loads(file.read_text())["credentials"]
     assert _envelope.unseal(sealed, _envelope.derive_keys(new, ["ws-02"], 2)["ws-02"]).keys() == {"nvidia"}
