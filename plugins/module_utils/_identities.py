@@ -119,7 +119,9 @@ def delivered_record(record: t.Any, holders: t.Iterable[str], expected: t.Iterab
     have = {*holders, *(found.get("holders") or ())}
     rest = {name: value for name, value in found.items() if name != "holders"}
     if have >= set(expected):
-        return {**{name: value for name, value in rest.items() if name != "leaves"}, "delivered": True}
+        # What came before is gone by then.
+        settled = {name: value for name, value in rest.items() if name != "leaves"}
+        return {**settled, "delivered": True, **({"previous_key_id": None} if "previous_key_id" in settled else {})}
     return {**rest, "delivered": False, "holders": sorted(have)}
 
 
@@ -189,6 +191,18 @@ def to_deliver(records: t.Any) -> list[str]:
 def is_revoked(record: t.Any) -> bool:
     """Return whether an identity was revoked, and so must not be made again by a schedule."""
     return isinstance(record, t.Mapping) and bool(record.get("revoked"))
+
+
+def without(variables: Records, absent: t.Iterable[str]) -> Record:
+    """Return a copy of variables without those named in C(absent), or without entries of them (C(variable.entry))."""
+    result = {name: dict(value) if isinstance(value, dict) else value for name, value in variables.items()}
+    for dotted in absent:
+        name, *entries = dotted.split(".", 1)
+        if not entries:
+            result.pop(name, None)
+        elif isinstance(result.get(name), dict):
+            result[name].pop(entries[0], None)
+    return result
 
 
 def _mapping(value: t.Any) -> t.Mapping[str, t.Any]:

@@ -24,10 +24,8 @@ import urllib.parse
 from ansible.module_utils.common.parameters import env_fallback
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._http import Answer, Client, HttpError
-from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
-    ConflictError,
-    ProviderError,
-)
+from ansible_collections.budgetguard.techops.plugins.module_utils._identities import without
+from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _tokens
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_session import AwsSession
 
@@ -377,13 +375,7 @@ def read_variables(store: Store, name: str) -> tuple[dict[str, t.Any], Stored | 
 
 def merged(found: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any], absent: t.Iterable[str]) -> dict[str, t.Any]:
     """Return the variables that should be stored: as in vars files, an entry of a mapping replaces its namesake."""
-    result = {name: dict(value) if isinstance(value, dict) else value for name, value in found.items()}
-    for dotted in absent:
-        name, *entries = dotted.split(".", 1)
-        if not entries:
-            result.pop(name, None)
-        elif isinstance(result.get(name), dict):
-            result[name].pop(entries[0], None)
+    result = without(found, absent)
     for name, value in variables.items():
         kept = result.get(name)
         result[name] = {**(kept if isinstance(kept, dict) else {}), **value} if isinstance(value, dict) else value

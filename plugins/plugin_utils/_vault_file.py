@@ -13,6 +13,8 @@ import typing as t
 
 import yaml
 
+from ansible_collections.budgetguard.techops.plugins.module_utils._identities import without
+
 HEADER = "# Written by budgetguard.techops.vaulted_vars: changes by hand are lost."
 
 Variables = dict[str, t.Any]
@@ -88,13 +90,7 @@ def merge(
     names of variables, or of entries as C(variable.entry). A secret that is there already keeps its ciphertext, since
     encrypting the same text twice gives different ones.
     """
-    result = {name: dict(value) if isinstance(value, dict) else value for name, value in found.items()}
-    for dotted in absent:
-        name, *entries = dotted.split(".", 1)
-        if not entries:
-            result.pop(name, None)
-        elif isinstance(result.get(name), dict):
-            result[name].pop(entries[0], None)
+    result = without(found, absent)
     for name, value in _with_secrets(variables, secrets).items():
         old = result.get(name)
         if not isinstance(value, dict):

@@ -94,7 +94,11 @@ def test_a_record_of_the_wrong_form_is_an_error(record: t.Any) -> None:
 
 def test_a_shared_key_is_delivered_when_all_have_it() -> None:
     """Runs add up."""
-    record = {**KEYED, "delivered": False}
+    record = {**KEYED, "delivered": False, "previous_key_id": "AKIA0"}
     part = identities.delivered_record(record, ["ws-01"], ["ws-01", "ws-02"])
     assert (part["delivered"], part["holders"]) == (False, ["ws-01"])
-    assert identities.delivered_record(part, ["ws-02"], ["ws-01", "ws-02"]) == {**KEYED, "delivered": True}
+    assert part["previous_key_id"] == "AKIA0"
+    done = identities.delivered_record(part, ["ws-02"], ["ws-01", "ws-02"])
+    assert done == {**KEYED, "previous_key_id": None}
+    kept = {"identity": "user", "minted": False, "previous_key_id": None}
+    assert identities.new_record("aws", kept, done) == done
