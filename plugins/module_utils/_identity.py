@@ -168,10 +168,9 @@ def _provide(provider: IdentityProvider, params: t.Mapping[str, t.Any], check_mo
     if seen.lacks:
         account.identity = provider.settle(seen)
         account.steps += seen.lacks
-    assert account.identity is not None  # noqa: S101 - settle() made it, or there was nothing to settle
     _delete(provider, account, todo.delete)
     if todo.mint:
-        account.minted = provider.mint(account.identity)
+        account.minted = provider.mint(str(account.identity))
         account.keys = (*account.keys, account.minted.key)
         account.steps.append(f"create key {account.minted.key.id}")
 

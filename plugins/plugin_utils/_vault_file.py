@@ -65,7 +65,7 @@ def read(text: str, path: str) -> Variables:
     if HEADER not in text.splitlines()[:5]:
         raise VaultFileError(f"{path} was not written by this module, and would be overwritten; choose another name")
     try:
-        found = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with one more tag
+        found = _Loader(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""

@@ -411,14 +411,15 @@ def test_a_list_that_does_not_have_the_new_key_yet_is_read_again(
     key_id = artist.run()["key"]["id"]
     provider = _aws_identity.connect(artist.options(key_id=key_id), WORKSTATION)
     answers: list[list[t.Any]] = [[]]
-    read = provider.session.pages  # type: ignore[attr-defined]
+    session = t.cast("t.Any", provider).session
+    read = session.pages
 
     def stale_once(service: str, operation: str, *arguments: str, **request: t.Any) -> list[t.Any]:
         if operation == "list_access_keys" and answers:
             return answers.pop()
         return t.cast("list[t.Any]", read(service, operation, *arguments, **request))
 
-    monkeypatch.setattr(provider.session, "pages", stale_once)  # type: ignore[attr-defined]
+    monkeypatch.setattr(session, "pages", stale_once)
     assert [key.id for key in provider.observe().keys] == [key_id]
 
 

@@ -68,7 +68,7 @@ class Artists:
             pass
 
         Loader.add_constructor("!vault", lambda _loader, _node: "(encrypted)")
-        found = yaml.load(self.stored(workstation).read_text(), Loader=Loader)  # noqa: S506 - a SafeLoader
+        found = Loader(self.stored(workstation).read_text()).get_single_data()
         return t.cast("dict[str, t.Any]", found["nim_identities"][provider])
 
     def has_user(self, workstation: str) -> bool:
