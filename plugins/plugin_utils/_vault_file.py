@@ -104,13 +104,18 @@ def merge(
 def plain(value: t.Any) -> t.Any:
     """Return a value without what Ansible adds to it, which no YAML writer knows."""
     if isinstance(value, t.Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {_text(name): plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if value is None or isinstance(value, bool):
         return value
-    kind = next((kind for kind in (int, float) if isinstance(value, kind)), str)
+    kind = next((kind for kind in (int, float) if isinstance(value, kind)), _text)
     return kind(value)
+
+
+def _text(value: t.Any) -> str:
+    """Return a plain text. Before ansible-core 2.19, str() of an unsafe text gives an unsafe text again."""
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 class _Plain(str):

@@ -41,6 +41,20 @@ def test_secrets_are_encrypted_and_come_back(vault: vaulted_vars.RunVault) -> No
     assert vault.decrypt(found) == SECRET
 
 
+class Unsafe(str):
+    """A text as ansible-core before 2.19 marks it: str() of it is another of its kind."""
+
+    def __str__(self) -> str:
+        return Unsafe(super().__str__())
+
+
+def test_marked_texts_are_written_as_plain_ones() -> None:
+    """At any depth, names and values."""
+    found = _vault_file.plain({Unsafe("a"): [Unsafe("b"), {Unsafe("c"): 1}]})
+    assert type(next(iter(found))) is str
+    assert _vault_file.write(found).endswith("a:\n- b\n- c: 1\n")
+
+
 def test_an_unchanged_secret_keeps_its_ciphertext(vault: vaulted_vars.RunVault) -> None:
     """Or a second run would change the file; a changed one is encrypted anew, and other entries stay."""
     first = _vault_file.merge({}, *record("AKIA1", SECRET), (), vault)
