@@ -70,6 +70,7 @@ def main() -> int:
     names = [f"ws-{number:02}" for number in range(1, options.workstations + 1)]
     with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
         studio = Studio(Path(folder), sandbox)
+        studio.timeout = 3600.0
         found = clouds()
         if found != ["aws"]:
             studio.use_three_clouds()

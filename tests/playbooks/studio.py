@@ -33,6 +33,9 @@ SECRETS = {
     "STUDIO_ARTIST_KEY": f"nvapi-{CANARY}artist81Zr0QmTvX3",
     "STUDIO_KEY": f"{CANARY}K-81Zr0QmTvX3bWqLp5sYnHd7GfJc2",
 }
+PLAY_TIMEOUT = 300.0
+"""Seconds after which a run is given up."""
+
 HELD_BACK = 20.0
 """Seconds for which the sandbox keeps an answer back from a run that is about to be killed."""
 
@@ -87,6 +90,7 @@ class Studio:
         self.variables: dict[str, t.Any] = {}
         self.workstations: list[str] = []
         self.unreachable: set[str] = set()
+        self.timeout = PLAY_TIMEOUT
         self.own: dict[str, dict[str, t.Any]] = {}
         self.use_workstations(["ws-01", "ws-02"])
 
@@ -214,7 +218,7 @@ class Studio:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=300,
+            timeout=self.timeout,
         )
         return Run(done.returncode, done.stdout)
 
