@@ -144,16 +144,20 @@ class _Artist(IdentityProvider):
 
     def settle(self, seen: Observed) -> str:
         """Make what is missing, in the order in which one needs the other."""
-        for step in seen.lacks:
-            self._actions[step]()
+        self._carry_out(seen.lacks)
         return self._identity()
 
     def remove(self, seen: Observed) -> None:
         """Remove everything that is the workstation's own."""
-        for step in seen.leftovers:
+        self._carry_out(seen.leftovers)
+
+    def _carry_out(self, steps: t.Iterable[str]) -> None:
+        for step in steps:
             self._actions[step]()
+            self.done = (*self.done, step)
 
     def _begin(self) -> None:
+        self.done = ()
         self._actions = {}
         self._warnings = []
         self._cloud.forget()

@@ -239,7 +239,7 @@ def _translated(doing: str, exc: errors.HttpResponseError, forbidden: str) -> Pr
     status, (code, message) = exc.status_code, _words(exc)
     text = f"cannot {doing}: {one_line(message)}" + (f" ({code})" if code else "")
     if code == "Directory_QuotaExceeded":
-        return ProviderError(f"{text}. Applications that were deleted in the last 30 days count as well.")
+        return ProviderError(f"{text}. Applications that were deleted in the last 30 days count as well")
     if "quota" in f"{code} {message}".lower():
         return ProviderError(f"{text}. Ask for more in the Azure portal under Quotas, Compute.")
     if status == 403:

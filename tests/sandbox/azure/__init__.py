@@ -38,8 +38,9 @@ class AzureApplication:
         return self._graph(request) if self._graph.handles(request) else self._entra(request)
 
     def resources(self) -> dict[str, list[str]]:
-        """Return the names of what exists, by kind."""
-        return {**self.arm.resources(), **self._directory.resources()}
+        """Return the names of what exists, by kind; those of identities where there are any."""
+        identities = {**self._directory.resources(), **self.arm.role_assignments()}
+        return {**self.arm.resources(), **{kind: names for kind, names in identities.items() if names}}
 
     def environment(self, url: str) -> dict[str, str]:
         """Return the variables that lead clients here."""

@@ -174,8 +174,11 @@ class ResourceManager(RestService):
             "resource_groups": sorted(group.name for group in self._groups.values()),
             "clusters": sorted(f"{item.group}/{item.name}" for item in clusters),
             "agent_pools": sorted(f"{item.group}/{item.name}/{pool}" for item in clusters for pool in item.pools),
-            "role_assignments": self._roles.names(),
         }
+
+    def role_assignments(self) -> dict[str, list[str]]:
+        """Return who has a role on what."""
+        return {"role_assignments": self._roles.names()}
 
     def set_limit(self, region: str, name: str, limit: int) -> None:
         """Change a quota. Raises ValueError for one that is not there."""

@@ -47,6 +47,11 @@ AUDIENCES = ("AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoft
 #: A secret may not live longer than to this year.
 MOST_YEARS = 100
 
+READABLE: dict[type, tuple[str, ...]] = {
+    Application: tuple(Application({"displayName": ""}).render()),
+    Principal: tuple(Principal("", "", "", {}).render()),
+}
+
 TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,7})?Z")
 EQUALS = re.compile(r"(appId|displayName|uniqueName|id) eq '((?:[^']|'')*)'")
 TAGGED = re.compile(r"tags/any\((\w+):\1 eq '((?:[^']|'')*)'\)")
@@ -127,7 +132,7 @@ class Graph(RestService):
     # -- applications ------------------------------------------------------------------------------------------------
 
     def _list_applications(self, request: Request, _values: PathValues) -> Response:
-        return _listed(request, self._directory.applications.values())
+        return _listed(request, self._directory.applications.values(), Application)
 
     def _create_application(self, request: Request, _values: PathValues) -> Response:
         _check_query(request)
@@ -193,7 +198,7 @@ class Graph(RestService):
     # -- service principals ------------------------------------------------------------------------------------------
 
     def _list_principals(self, request: Request, _values: PathValues) -> Response:
-        return _listed(request, self._directory.principals.values())
+        return _listed(request, self._directory.principals.values(), Principal)
 
     def _create_principal(self, request: Request, _values: PathValues) -> Response:
         _check_query(request)
@@ -251,7 +256,8 @@ class Graph(RestService):
         kind = kinds.get(values["kind"])
         if kind is None:
             raise _bad(f"The kind of deleted items '{values['kind']}' is none of {', '.join(kinds)}.")
-        return _listed(request, [item for item in self._directory.deleted.values() if isinstance(item, kind)])
+        found = [item for item in self._directory.deleted.values() if isinstance(item, kind)]
+        return _listed(request, found, kind)
 
     def _deleted(self, values: PathValues) -> Application | Principal:
         found = self._directory.deleted.get(values["id"])
@@ -355,8 +361,9 @@ def _selected(request: Request, item: Json) -> Json:
     return {name: item[name] for name in names}
 
 
-def _listed(request: Request, items: Iterable[Application | Principal]) -> Response:
+def _listed(request: Request, items: Iterable[Application | Principal], kind: type) -> Response:
     _check_query(request, "$select", "$filter", "$top", "$skiptoken")
+    _selected(request, dict.fromkeys(READABLE[kind]))
     fits = _filter(request.args.get("$filter"))
     found = [body for item in items if item.is_known for body in [item.render()] if fits(body)]
     top, start = request.args.get("$top", str(PAGE)), request.args.get("$skiptoken", "0")
