@@ -10,19 +10,12 @@ import typing as t
 import pytest
 
 from tests.azure.artist import CLUSTER, GROUP, Artist
-from tests.sandbox import Sandbox
 from tests.sandbox.azure.roles import CLUSTER_USER
 
 UPSERT = {"Prefer": "create-if-missing"}
 NOBODY = "99999999-8888-7777-6666-555555555555"
 AKS = f"/resourceGroups/{GROUP}/providers/Microsoft.ContainerService/managedClusters/{CLUSTER}"
 ROLES = "/providers/Microsoft.Authorization/roleAssignments"
-
-
-@pytest.fixture
-def tenant(sandbox: Sandbox) -> Artist:
-    """Give an empty tenant."""
-    return Artist(sandbox)
 
 
 def make(tenant: Artist, name: str = "one", **body: t.Any) -> t.Any:
