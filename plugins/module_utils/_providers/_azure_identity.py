@@ -7,8 +7,8 @@
 It may do two things: fetch the address of one AKS cluster (an Azure role on the cluster), and look at and scale the
 Deployments of one namespace (a RoleBinding in the cluster). Roles of Azure RBAC cannot tell a Deployment's scale from
 its image, so the second is a Kubernetes Role. AKS knows service principals by their object ids
-(azure.github.io/kubelogin/topics/sp.html), and asks Kubernetes' own roles also where Azure RBAC is on
-(learn.microsoft.com/azure/aks/concepts-identity).
+(azure.github.io/kubelogin/topics/sp.html), and evaluates RoleBindings also where Azure RBAC is on
+(learn.microsoft.com/azure/aks/concepts-cluster-authorization).
 """
 
 from __future__ import annotations
