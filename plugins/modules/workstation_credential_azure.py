@@ -39,8 +39,9 @@ options:
     type: str
   max_age_days:
     description:
-      - Make a new secret when the stored one is so many days old, 700 at most. Without it, that is after 180 days.
-      - The secret ends 30 days after that by itself, also where nobody could reach the workstation.
+      - Make a new secret when the stored one is so many days old, 700 at most. It ends by itself 30 days after that,
+        also where nobody could reach the workstation.
+      - Without it, a secret ends after 180 days, and a new one is made 14 days before.
     type: int
 notes:
   - The result holds a secret in RV(credentials) when one was made, so set C(no_log=true) on the task. Nothing else in

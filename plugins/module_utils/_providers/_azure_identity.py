@@ -62,10 +62,10 @@ LIST_SECONDS = 10.0
 """How long is waited until Entra shows what should be there, or no longer what was deleted."""
 LIST_INTERVAL = 2.0
 
-DEFAULT_AGE_DAYS = 180
-"""After so many days a secret is replaced where max_age_days says nothing."""
+DEFAULT_LIFE_DAYS = 180
+"""How long a secret lives where max_age_days says nothing. It is replaced two weeks before its end."""
 GRACE_DAYS = 30
-"""How much longer a secret lives than it should be used, for workstations that were out of reach meanwhile."""
+"""How much longer than max_age_days a secret lives, for workstations that were out of reach meanwhile."""
 MOST_AGE_DAYS = 700
 """Entra's portal offers 24 months at most for a secret, and this together with the days of grace is just that."""
 
@@ -264,18 +264,18 @@ class AzureApplication(_Artist):
     """An application that is made for one workstation."""
 
     def __init__(self, options: t.Mapping[str, t.Any], workstation: str) -> None:
-        age = options["max_age_days"] or DEFAULT_AGE_DAYS
-        if age > MOST_AGE_DAYS:
+        age = options["max_age_days"]
+        if age is not None and age > MOST_AGE_DAYS:
             raise ValueError(f"max_age_days is {age}; on Azure it must be {MOST_AGE_DAYS} or less")
         super().__init__(options, workstation)
-        self._lifetime = timedelta(days=age + GRACE_DAYS)
+        self._lifetime = timedelta(days=DEFAULT_LIFE_DAYS if age is None else age + GRACE_DAYS)
         self._stored: str | None = options["key_id"]
         self._name = unique_name(self.session.subscription, self._settings.cluster, workstation)
         self._title = f"BudgetGuard workstation {workstation} ({self._settings.cluster})"
         self._tags = [
             f"{MANAGED_TAG}=true",
             f"{SUBSCRIPTION_TAG}={self.session.subscription.lower()}",
-            f"{CLUSTER_TAG}={self._settings.cluster}",
+            f"{CLUSTER_TAG}={self._settings.cluster.lower()}",
             f"{WORKSTATION_TAG}={workstation}",
         ]
         self._graph = Graph(self.session, options["graph_endpoint"])
