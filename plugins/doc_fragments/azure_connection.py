@@ -67,6 +67,12 @@ options:
         in a sovereign cloud. The environment variable E(AZURE_RESOURCE_MANAGER_ENDPOINT) does the same.
       - Where to log in there is told by the environment variable E(AZURE_AUTHORITY_HOST).
     type: str
+  graph_endpoint:
+    description:
+      - Send the calls of Microsoft Graph to this address instead of V(https://graph.microsoft.com), for example in a
+        sovereign cloud. The environment variable E(AZURE_GRAPH_ENDPOINT) does the same.
+      - Only M(budgetguard.techops.workstation_credential_azure) uses Microsoft Graph.
+    type: str
 requirements:
   - azure-mgmt-containerservice >= 41.0.0
   - azure-identity >= 1.25.0

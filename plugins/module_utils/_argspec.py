@@ -92,6 +92,7 @@ AZURE_CONNECTION: ArgumentSpec = {
     "client_id": {"type": "str", "fallback": (env_fallback, ["AZURE_CLIENT_ID"])},
     "secret": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AZURE_CLIENT_SECRET", "AZURE_SECRET"])},
     "resource_manager_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_RESOURCE_MANAGER_ENDPOINT"])},
+    "graph_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_GRAPH_ENDPOINT"])},
 }
 
 LOCAL_CONNECTION: ArgumentSpec = {

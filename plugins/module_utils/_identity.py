@@ -65,6 +65,9 @@ class IdentityProvider(abc.ABC):
     most_keys: int
     """How many keys an identity may have."""
 
+    done: t.Sequence[str] = ()
+    """The steps that were carried out since the last look, so that they are told where a later one fails."""
+
     @abc.abstractmethod
     def observe(self) -> Observed:
         """Return what there is. Changes nothing."""
@@ -125,7 +128,7 @@ def run_identity(module: AnsibleModule, connect: t.Callable[[str], IdentityProvi
         module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
     except (KeyLostError, ProviderError, ValueError) as exc:
         done = f"Done before that: {'; '.join(account.steps)}." if account.steps else "Nothing was changed."
-        module.fail_json(msg=f"{module.params['workstation']}: {exc}. {done}")
+        module.fail_json(msg=f"{module.params['workstation']}: {str(exc).rstrip('.')}. {done}")
     for warning in account.warnings:
         module.warn(warning)
     module.exit_json(**_result(account, module.params["key_id"]))
@@ -150,8 +153,9 @@ def _carry_out(provider: IdentityProvider, params: t.Mapping[str, t.Any], check_
     for rest in reversed(range(ROUNDS)):
         try:
             act(provider, params, check_mode, account)
-        except ConflictError:
-            if not rest:
+        except ProviderError as exc:
+            account.steps += [step for step in provider.done if step not in account.steps]
+            if not rest or not isinstance(exc, ConflictError):
                 raise
             time.sleep(random.uniform(0.2, 1.5))
         else:

@@ -182,7 +182,7 @@ class SandboxControl:
         self.request("POST", "dns", {"host": host, "target": target})
 
     def defaults(self, **values: float) -> dict[str, float]:
-        """Change durations (`startup_seconds`, `drain_seconds`, `scale_in_seconds`, `cluster_seconds`).
+        """Change durations, those of the class `Defaults`, such as `startup_seconds`, `cluster_seconds`.
 
         Returns all of them.
         """

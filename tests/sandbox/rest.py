@@ -97,6 +97,10 @@ class RestService(abc.ABC):
     def check(self, request: Request, values: PathValues) -> None:
         """Raise `ApiError` for a request that is refused whatever it asks for, such as one without a token."""
 
+    def logged(self, body: str) -> str:
+        """Return a body as the call log is to have it. Nothing is left out, unless an API says otherwise."""
+        return body
+
     def region(self, values: PathValues) -> str:
         """Return the region that a request names in its path; empty if none."""
         return values.get("location", "")
@@ -108,14 +112,15 @@ class RestService(abc.ABC):
     def __call__(self, request: Request) -> Response:
         """Log, delay, perhaps fail, else answer."""
         target = self._target(request)
+        body = self.logged(target.body)
         call = self._calls.start(
             service=target.service,
             action=target.action,
             region=target.region,
             method=request.method,
             path=request.full_path.rstrip("?"),
-            params=json_or_text(target.body) if target.body else request.args.to_dict(),
-            body=target.body,
+            params=json_or_text(body) if body else request.args.to_dict(),
+            body=body,
         )
         try:
             response = self._answer(request, target)

@@ -45,6 +45,9 @@ class Defaults:
     #: How long work on a managed Kubernetes cluster takes: to create, change or delete it or one of its pools.
     #: Azure and Google: 3 to 10 minutes.
     cluster_seconds: float = 0.2
+    #: How long it takes until all of Entra and Azure knows a new application, service principal or client secret.
+    #: Microsoft promises nothing; seconds are usual, half a minute was seen.
+    directory_seconds: float = 0.0
 
     def change(self, values: dict[str, object]) -> None:
         """Set some durations. Raises ValueError for an unknown name or a value that is not a number >= 0."""

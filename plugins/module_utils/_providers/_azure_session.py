@@ -9,17 +9,20 @@ The client for AKS also makes the few plain calls for the resource group and quo
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import traceback
 import typing as t
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     ConflictError,
     MissingLibraryError,
     ProviderError,
+)
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_words import (
+    is_private_authority,
+    one_line,
 )
 
 try:
@@ -40,14 +43,20 @@ OPERATION_TIMEOUT = 3600.0
 PAUSE = 15.0
 """Seconds between two looks at what Azure is doing, unless its answer or the module's options say otherwise."""
 
-_PUBLIC_AUTHORITIES = ("login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn")
-"""Where Microsoft itself can be asked whether an address is one of its own to log in at."""
-
 _PASSING_STATUSES = (409, 412)
 _PASSING_CODES = ("OperationPreempted",)
-_MISSING_CODES = ("ResourceNotFound", "ResourceGroupNotFound", "NotFound")
+_MISSING_CODES = (
+    "ResourceNotFound",
+    "ResourceGroupNotFound",
+    "NotFound",
+    "Request_ResourceNotFound",
+    "RoleAssignmentNotFound",
+)
 _LASTING_CODES = ("ScopeLocked", "MissingSubscriptionRegistration")
 _TOKEN_RESERVE_SECONDS = 300
+
+FORBIDDEN = "The deployer needs the role Contributor on the resource group."
+"""What to add to a refusal, unless the caller knows better."""
 
 Result = t.TypeVar("Result")
 
@@ -80,22 +89,23 @@ class AzureSession:
                 self._tokens[scope] = (token, expires)
             return token
 
-    def call(self, doing: str, make: t.Callable[[], Result]) -> Result:
+    def call(self, doing: str, make: t.Callable[[], Result], forbidden: str = FORBIDDEN) -> Result:
         """Make one call of the SDK, with the SDK's own retries of what passes.
 
-        Raises ConflictError where another operation is in the way, NotFoundError where there is no such thing, and
-        otherwise ProviderError, each with what was being done.
+        ``forbidden`` is what to add where the deployer may not do it. Raises ConflictError where another operation is
+        in the way, NotFoundError where there is no such thing, and otherwise ProviderError, each with what was being
+        done.
         """
         try:
             return make()
         except errors.ClientAuthenticationError as exc:
             raise ProviderError(
-                f"cannot {doing}: Azure does not accept {self.identity}: {_sentence(_words(exc)[1])}"
+                f"cannot {doing}: Azure does not accept {self.identity}: {one_line(_words(exc)[1])}"
             ) from exc
         except errors.HttpResponseError as exc:
-            raise _translated(doing, exc) from exc
+            raise _translated(doing, exc, forbidden) from exc
         except errors.AzureError as exc:
-            raise ProviderError(f"cannot {doing}: Azure does not answer ({_sentence(_words(exc)[1])})") from exc
+            raise ProviderError(f"cannot {doing}: Azure does not answer ({one_line(_words(exc)[1])})") from exc
 
     def rest(
         self,
@@ -104,30 +114,33 @@ class AzureSession:
         path: str,
         api_version: str,
         body: t.Mapping[str, t.Any] | None = None,
+        forbidden: str = FORBIDDEN,
     ) -> dict[str, t.Any]:
         """Make one plain call of Azure Resource Manager below the subscription; {} where it answers without content."""
         url = f"/subscriptions/{self.subscription}/{path}?api-version={api_version}"
-        return self._send(doing, method, url, body)
+        return self._send(doing, method, url, body, forbidden)
 
-    def rest_list(self, doing: str, path: str, api_version: str) -> list[dict[str, t.Any]]:
+    def rest_list(
+        self, doing: str, path: str, api_version: str, filter_by: str | None = None, forbidden: str = FORBIDDEN
+    ) -> list[dict[str, t.Any]]:
         """Return the items of all pages of a list below the subscription."""
-        answer = self.rest(doing, "GET", path, api_version)
+        url = f"/subscriptions/{self.subscription}/{path}?api-version={api_version}"
+        if filter_by:
+            url += f"&$filter={quote(filter_by)}"
+        answer = self._send(doing, "GET", url, None, forbidden)
         items = list(answer["value"])
         while answer.get("nextLink"):
-            answer = self._send(doing, "GET", answer["nextLink"], None)
+            answer = self._send(doing, "GET", answer["nextLink"], None, forbidden)
             items += answer["value"]
         return items
 
-    def _send(self, doing: str, method: str, url: str, body: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    def _send(
+        self, doing: str, method: str, url: str, body: t.Mapping[str, t.Any] | None, forbidden: str
+    ) -> dict[str, t.Any]:
         def make() -> dict[str, t.Any]:
-            response = self.client.send_request(HttpRequest(method, url, json=body))
-            if response.status_code == 401:
-                raise errors.ClientAuthenticationError(response=t.cast(t.Any, response))
-            if response.status_code >= 300:
-                raise errors.HttpResponseError(response=t.cast(t.Any, response))
-            return t.cast(dict[str, t.Any], response.json()) if response.content else {}
+            return content_of(self.client.send_request(HttpRequest(method, url, json=body)))
 
-        return self.call(doing, make)
+        return self.call(doing, make, forbidden)
 
     def finish(self, doing: str, begin: t.Callable[[], t.Any]) -> t.Any:
         """Start an operation of the SDK that takes minutes, wait until it has ended, and return its result."""
@@ -146,6 +159,30 @@ class AzureSession:
             self._sleep(self.pause)
 
 
+def content_of(response: t.Any) -> dict[str, t.Any]:
+    """Return the JSON of an answer, {} where it has none. Raises the SDK's own errors."""
+    if response.status_code == 401:
+        raise errors.ClientAuthenticationError(response=response)
+    if response.status_code >= 300:
+        raise errors.HttpResponseError(response=response)
+    return t.cast(dict[str, t.Any], response.json()) if response.content else {}
+
+
+def codes_of(exc: BaseException) -> frozenset[str]:
+    """Return all codes in the answer that an error comes from: Microsoft Graph often puts the telling one deeper."""
+    try:
+        error = t.cast(t.Any, exc.__cause__).response.json()["error"]
+        found = [error.get("code"), *(item.get("code") for item in error.get("details") or ())]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return frozenset()
+    return frozenset(str(code) for code in found if code)
+
+
+def status_of(exc: BaseException) -> int | None:
+    """Return the HTTP status of the answer that an error comes from; None if there was no answer."""
+    return getattr(getattr(exc.__cause__, "response", None), "status_code", None)
+
+
 class NotFoundError(ProviderError):
     """There is no such thing."""
 
@@ -154,15 +191,17 @@ class ForbiddenError(ProviderError):
     """The deployer lacks a role."""
 
 
-def _endpoint(address: str) -> dict[str, t.Any]:
-    """Return the client's arguments for another Azure Resource Manager than the public one."""
+def check_endpoint(option: str, address: str, example: str) -> str:
+    """Return the address of a service without a slash at its end. Raises ValueError for one that cannot be."""
     parts = urlsplit(address)
     if parts.scheme != "https" or not parts.hostname:
-        raise ValueError(
-            f"resource_manager_endpoint is {address!r}; it must be an https address, for example "
-            "https://management.azure.com"
-        )
-    base = address.rstrip("/")
+        raise ValueError(f"{option} is {address!r}; it must be an https address, for example {example}")
+    return address.rstrip("/")
+
+
+def _endpoint(address: str) -> dict[str, t.Any]:
+    """Return the client's arguments for another Azure Resource Manager than the public one."""
+    base = check_endpoint("resource_manager_endpoint", address, "https://management.azure.com")
     return {"base_url": base, "credential_scopes": [f"{base}/.default"]}
 
 
@@ -175,7 +214,7 @@ def _open_credential(options: t.Mapping[str, t.Any]) -> tuple[t.Any, str]:
         if missing:
             raise ValueError(f"a service principal needs tenant, client_id and secret; not set: {', '.join(missing)}")
         credential = azure.identity.ClientSecretCredential(
-            str(tenant), str(client_id), str(secret), disable_instance_discovery=_is_private_authority()
+            str(tenant), str(client_id), str(secret), disable_instance_discovery=is_private_authority()
         )
         return credential, f"the service principal {client_id} of tenant {tenant}"
     if source == "managed_identity":
@@ -191,25 +230,20 @@ def _open_credential(options: t.Mapping[str, t.Any]) -> tuple[t.Any, str]:
         exclude_developer_cli_credential=True,
         exclude_broker_credential=True,
         managed_identity_client_id=client_id or None,
-        disable_instance_discovery=_is_private_authority(),
+        disable_instance_discovery=is_private_authority(),
     )
     return chain, "workload identity, managed identity or the login of the Azure CLI (no tenant, client_id and secret)"
 
 
-def _is_private_authority() -> bool:
-    """Say whether logging in happens at an address that Microsoft's own directory of authorities does not know."""
-    address = os.environ.get("AZURE_AUTHORITY_HOST", "")
-    host = urlsplit(address if "//" in address else f"//{address}").hostname
-    return host is not None and host not in _PUBLIC_AUTHORITIES
-
-
-def _translated(doing: str, exc: errors.HttpResponseError) -> ProviderError:
+def _translated(doing: str, exc: errors.HttpResponseError, forbidden: str) -> ProviderError:
     status, (code, message) = exc.status_code, _words(exc)
-    text = f"cannot {doing}: {_sentence(message)}" + (f" ({code})" if code else "")
+    text = f"cannot {doing}: {one_line(message)}" + (f" ({code})" if code else "")
+    if code == "Directory_QuotaExceeded":
+        return ProviderError(f"{text}. Applications that were deleted in the last 30 days count as well")
     if "quota" in f"{code} {message}".lower():
         return ProviderError(f"{text}. Ask for more in the Azure portal under Quotas, Compute.")
     if status == 403:
-        return ForbiddenError(f"{text}. The deployer needs the role Contributor on the resource group.")
+        return ForbiddenError(f"{text}. {forbidden}")
     if status == 404 and code in _MISSING_CODES:
         return NotFoundError(text)
     if (status in _PASSING_STATUSES or code in _PASSING_CODES) and code not in _LASTING_CODES:
@@ -232,14 +266,6 @@ def _words(exc: errors.AzureError) -> tuple[str, str]:
         return str(error["code"]), str(error["message"])
     except (AttributeError, KeyError, TypeError, ValueError):
         return "", str(exc.message)
-
-
-def _sentence(text: str) -> str:
-    """Put a message on one line without the numbers that only Microsoft can look up."""
-    line = " ".join(text.split())
-    for mark in (" Trace ID:", " Correlation ID:", " Timestamp:"):
-        line = line.partition(mark)[0]
-    return (line if len(line) <= 600 else f"{line[:600]} ...").rstrip(".")
 
 
 def _too_long(doing: str) -> str:

@@ -13,7 +13,10 @@ import traceback
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
-from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _tokens
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_words import (
+    is_private_authority,
+    one_line,
+)
 
 try:
     import boto3
@@ -100,15 +103,15 @@ def _azure(fields: Fields) -> str:
         raise MissingLibraryError("azure-identity", AZURE_IMPORT_ERROR)
     tenant, client_id, secret = _need(fields, "Tenant ID", "Client ID (Application ID)", "Client Secret")
     credential = azure.identity.ClientSecretCredential(
-        tenant, client_id, secret, disable_instance_discovery=_tokens.is_private_authority()
+        tenant, client_id, secret, disable_instance_discovery=is_private_authority()
     )
-    manager = os.environ.get("AZURE_RESOURCE_MANAGER_ENDPOINT") or "https://management.azure.com"
+    # A sovereign cloud has addresses of its own, of which these are also the variables of the modules.
+    management = os.environ.get("AZURE_RESOURCE_MANAGER_ENDPOINT") or "https://management.azure.com"
     try:
-        credential.get_token(f"{manager.rstrip('/')}/.default")
+        credential.get_token(f"{management.rstrip('/')}/.default")
     except (azure.core.exceptions.AzureError, ValueError) as error:
-        raise ProviderError(
-            f"Azure refuses the secret of the application {client_id}: {_plain(error, secret)}"
-        ) from error
+        reason = one_line(str(error).replace(secret, "***"))
+        raise ProviderError(f"Azure refuses the secret of the application {client_id}: {reason}") from error
     finally:
         credential.close()
     return client_id

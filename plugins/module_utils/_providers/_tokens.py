@@ -10,9 +10,9 @@ import os
 import time
 import traceback
 import typing as t
-from urllib.parse import urlsplit
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_words import is_private_authority
 
 try:
     import azure.core.exceptions
@@ -32,20 +32,12 @@ else:
     GOOGLE_IMPORT_ERROR = None
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_PUBLIC_AUTHORITIES = ("", "login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn")
 _RESERVE_SECONDS = 300
 
 
 def variable(name: str) -> str | None:
     """Return an environment variable, None where it is empty."""
     return os.environ.get(name) or None
-
-
-def is_private_authority() -> bool:
-    """Say whether logging in happens at an address that Microsoft's own directory of authorities does not know."""
-    address = os.environ.get("AZURE_AUTHORITY_HOST", "")
-    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
-    return host not in _PUBLIC_AUTHORITIES
 
 
 class Azure:

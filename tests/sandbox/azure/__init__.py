@@ -1,14 +1,16 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Azure: Entra ID, resource groups, Azure Kubernetes Service, quotas of virtual machines."""
+"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas of virtual machines."""
 
 from __future__ import annotations
 
 from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.azure.arm import ResourceManager
+from tests.sandbox.azure.directory import Directory
 from tests.sandbox.azure.entra import AzureAccount, Entra
+from tests.sandbox.azure.graph import Graph
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.kube import KubeApplication
 
@@ -20,20 +22,25 @@ class AzureApplication:
 
     def __init__(self, ca_pem: str, kube: KubeApplication, calls: CallLog, interferences: Interferences) -> None:
         self.account = AzureAccount.new()
-        self._entra = Entra(self.account, calls, interferences)
-        self.arm = ResourceManager(self.account, self._entra, kube, ca_pem, calls, interferences)
+        self._directory = Directory(self.account.tenant_id)
+        self._entra = Entra(self.account, self._directory, calls, interferences)
+        self._graph = Graph(self._directory, self._entra, calls, interferences)
+        self.arm = ResourceManager(self.account, self._directory, self._entra, kube, ca_pem, calls, interferences)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Azure, by its path."""
-        return self.arm.handles(request) or self._entra.handles(request)
+        return any(part.handles(request) for part in (self.arm, self._graph, self._entra))
 
     def __call__(self, request: Request) -> Response:
         """Answer."""
-        return self.arm(request) if self.arm.handles(request) else self._entra(request)
+        if self.arm.handles(request):
+            return self.arm(request)
+        return self._graph(request) if self._graph.handles(request) else self._entra(request)
 
     def resources(self) -> dict[str, list[str]]:
-        """Return the names of what exists, by kind."""
-        return self.arm.resources()
+        """Return the names of what exists, by kind; those of identities where there are any."""
+        identities = {**self._directory.resources(), **self.arm.role_assignments()}
+        return {**self.arm.resources(), **{kind: names for kind, names in identities.items() if names}}
 
     def environment(self, url: str) -> dict[str, str]:
         """Return the variables that lead clients here."""
@@ -44,8 +51,10 @@ class AzureApplication:
             "AZURE_SUBSCRIPTION_ID": self.account.subscription_id,
             "AZURE_AUTHORITY_HOST": url,
             "AZURE_RESOURCE_MANAGER_ENDPOINT": url,
+            "AZURE_GRAPH_ENDPOINT": url,
         }
 
     def reset(self) -> None:
         """Forget all resources."""
         self.arm.reset()
+        self._directory.reset()

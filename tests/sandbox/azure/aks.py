@@ -104,7 +104,10 @@ class ManagedClusters:
         ca_pem: str,
         check_quota: Callable[[str, dict[str, int]], None],
         planned_failure: Callable[[str, str], Interference | None],
+        forget: Callable[[str], None],
     ) -> None:
+        """``forget`` is told the path of each cluster that vanishes."""
+        self._forget = forget
         self._entra = entra
         self._kube = kube
         self._operations = operations
@@ -280,6 +283,7 @@ class ManagedClusters:
     def remove(self, cluster: Cluster) -> None:
         """Make a cluster vanish."""
         self._clusters.pop((cluster.group.lower(), cluster.name.lower()), None)
+        self._forget(cluster.path)
         if cluster.made:
             self._kube.delete_cluster(cluster.kube_id)
 
@@ -355,6 +359,7 @@ class ManagedClusters:
             version=".".join(cluster.properties["currentKubernetesVersion"].split(".")[:2]),
             pools=machines,
             authorize=authorize,
+            identify=self._entra.kubernetes_user,
             internal_annotation=INTERNAL_ANNOTATION,
             network_policy=network["networkPolicy"] in POLICY_ENGINES,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,11 @@ from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.azure.aks import Cluster, ManagedClusters
 from tests.sandbox.azure.aks_rules import AksError
+from tests.sandbox.azure.directory import Directory
 from tests.sandbox.azure.entra import AzureAccount, Entra
 from tests.sandbox.azure.machines import REGIONS, SPOT, TOTAL, families
+from tests.sandbox.azure.roles import PROVIDER as ROLES
+from tests.sandbox.azure.roles import RoleAssignments
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.kube import KubeApplication
 from tests.sandbox.operations import Failure, Operation, Operations
@@ -58,6 +62,7 @@ class ResourceManager(RestService):
     def __init__(
         self,
         account: AzureAccount,
+        directory: Directory,
         entra: Entra,
         kube: KubeApplication,
         ca_pem: str,
@@ -67,9 +72,12 @@ class ResourceManager(RestService):
         self._account = account
         self._entra = entra
         self._operations = Operations()
+        self._roles = RoleAssignments(directory)
         self._groups: dict[str, ResourceGroup] = {}
         self._limits: dict[tuple[str, str], int] = {}
-        self._clusters = ManagedClusters(entra, kube, self._operations, ca_pem, self._check_quota, self.planned_failure)
+        self._clusters = ManagedClusters(
+            entra, kube, self._operations, ca_pem, self._check_quota, self.planned_failure, self._roles.forget
+        )
         super().__init__("arm", calls, interferences)
 
     def routes(self) -> list[Route]:
@@ -108,8 +116,20 @@ class ResourceManager(RestService):
             ("DELETE", POOL, "AgentPools_Delete", self._delete_pool),
             ("GET", OPERATION, "Operations_Get", self._get_operation),
             ("GET", COMPUTE + "/usages", "Usage_List", self._list_usages),
+            *self._role_routes(),
         ]
         return [Route(method, path, action, handler, ignore_case=True) for method, path, action, handler in table]
+
+    def _role_routes(self) -> list[tuple[str, str, str, Callable[[Request, PathValues], Response]]]:
+        found: list[tuple[str, str, str, Callable[[Request, PathValues], Response]]] = []
+        for scope in (SUBSCRIPTION, GROUP, CLUSTER):
+            found += [
+                ("GET", scope + ROLES, "RoleAssignments_ListForScope", self._list_roles),
+                ("GET", scope + ROLES + "/{assignment}", "RoleAssignments_Get", self._get_role),
+                ("PUT", scope + ROLES + "/{assignment}", "RoleAssignments_Create", self._put_role),
+                ("DELETE", scope + ROLES + "/{assignment}", "RoleAssignments_Delete", self._delete_role),
+            ]
+        return found
 
     def handles(self, request: Request) -> bool:
         """Whether the path is below ``/subscriptions``, known or not."""
@@ -117,7 +137,7 @@ class ResourceManager(RestService):
 
     def check(self, request: Request, values: PathValues) -> None:
         """Refuse requests without a token for Azure Resource Manager, and those that no subscription of ours is for."""
-        self._entra.check_management(request)
+        principal = self._entra.check_management(request)
         versions = request.args.getlist("api-version")
         if len(versions) != 1:
             raise ApiError(
@@ -133,6 +153,8 @@ class ResourceManager(RestService):
         if subscription is not None and subscription.lower() != self._account.subscription_id:
             raise ApiError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
         self._operations.advance()
+        if principal is not None:
+            self._roles.check_access(principal, request)
 
     def error_response(self, error: ApiError) -> Response:
         """Return an error as Azure Resource Manager wants it; AKS has a form of its own."""
@@ -154,6 +176,10 @@ class ResourceManager(RestService):
             "agent_pools": sorted(f"{item.group}/{item.name}/{pool}" for item in clusters for pool in item.pools),
         }
 
+    def role_assignments(self) -> dict[str, list[str]]:
+        """Return who has a role on what."""
+        return {"role_assignments": self._roles.names()}
+
     def set_limit(self, region: str, name: str, limit: int) -> None:
         """Change a quota. Raises ValueError for one that is not there."""
         known = {family.lower(): family for family in self._quotas()}
@@ -169,6 +195,7 @@ class ResourceManager(RestService):
         self._groups.clear()
         self._limits.clear()
         self._clusters.reset()
+        self._roles.reset()
 
     # -- resource groups ----------------------------------------------------------------------------------------------
 
@@ -308,6 +335,27 @@ class ResourceManager(RestService):
 
     def _admin_credentials(self, request: Request, values: PathValues) -> Response:
         return self._clusters.admin_credentials(request, self._cluster(values))
+
+    # -- role assignments ---------------------------------------------------------------------------------------------
+
+    def _role_scope(self, values: PathValues) -> str:
+        """Return the scope of a request; what it names must be there."""
+        if "cluster" in values:
+            return self._cluster(values).path
+        subscription = f"/subscriptions/{self._account.subscription_id}"
+        return f"{subscription}/resourceGroups/{self._group(values).name}" if "group" in values else subscription
+
+    def _list_roles(self, request: Request, values: PathValues) -> Response:
+        return self._roles.list_at(request, self._role_scope(values))
+
+    def _get_role(self, request: Request, values: PathValues) -> Response:
+        return self._roles.get(request, self._role_scope(values), values)
+
+    def _put_role(self, request: Request, values: PathValues) -> Response:
+        return self._roles.put(request, self._role_scope(values), values)
+
+    def _delete_role(self, request: Request, values: PathValues) -> Response:
+        return self._roles.delete(request, self._role_scope(values), values)
 
     # -- agent pools --------------------------------------------------------------------------------------------------
 

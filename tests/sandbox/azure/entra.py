@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import secrets
 import string
 import time
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 
 from werkzeug.wrappers import Request, Response
 
+from tests.sandbox.azure.directory import Directory, Principal, now
 from tests.sandbox.calls import CallLog, Interferences
+from tests.sandbox.kube.access import User
 from tests.sandbox.rest import ApiError, PathValues, RestService, Route, bearer_token, json_response
 
 #: Application ID of every AKS cluster's Kubernetes API, the same in all tenants.
@@ -25,6 +28,7 @@ MANAGEMENT = ("https://management.azure.com", "https://management.core.windows.n
 IDENTITY_HEADER = "sandbox-managed-identity"
 LIFETIME = 3599
 SECRET_LENGTH = 40
+SECRET_FIELD = re.compile(r"(client_secret=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,18 @@ class Token:
 
     audience: str
     expires: float
+    #: Object id of the service principal that it was given to; None is the deployer, who may do everything.
+    principal: str | None = None
 
 
 class Entra(RestService):
     """Answers ``/TENANT/oauth2/v2.0/token`` and what clients ask for on their way there."""
 
-    def __init__(self, account: AzureAccount, calls: CallLog, interferences: Interferences) -> None:
+    def __init__(
+        self, account: AzureAccount, directory: Directory, calls: CallLog, interferences: Interferences
+    ) -> None:
         self._account = account
+        self._directory = directory
         self._tokens: dict[str, Token] = {}
         super().__init__("entra", calls, interferences)
 
@@ -85,17 +94,30 @@ class Entra(RestService):
         """Return an error as OAuth 2.0 wants it."""
         return json_response({"error": error.code, "error_description": error.message}, error.status)
 
-    def audience(self, token: str | None) -> str | None:
-        """Return what a token is good for; None if it is unknown or too old."""
+    def logged(self, body: str) -> str:
+        """Leave the client secrets that were made here out of the call log.
+
+        The deployer's own stays in it: tests look there for where else it goes.
+        """
+        return body if self._account.client_secret in body else SECRET_FIELD.sub(r"\1***", body)
+
+    def find(self, token: str | None) -> Token | None:
+        """Return what is known of a token; None if it is unknown or too old."""
         found = self._tokens.get(token or "")
-        return found.audience if found is not None and found.expires > time.time() else None
+        return found if found is not None and found.expires > time.time() else None
 
     def opens_kubernetes(self, token: str | None) -> bool:
         """Whether Kubernetes APIs accept this token."""
-        return self.audience((token or "").removeprefix("Bearer ")) == KUBERNETES
+        found = self.find(token)
+        return found is not None and found.audience == KUBERNETES
 
-    def check_management(self, request: Request) -> None:
-        """Raise `ApiError` unless the request may ask Azure Resource Manager."""
+    def kubernetes_user(self, token: str) -> User | None:
+        """Return how AKS calls whoever has this token; None for the deployer, who may do everything."""
+        found = self.find(token)
+        return None if found is None or found.principal is None else User(found.principal)
+
+    def check_management(self, request: Request) -> str | None:
+        """Return who asks Azure Resource Manager: an object id, None for the deployer. Raises `ApiError`."""
         token = bearer_token(request)
         if token is None:
             raise _unauthorized(
@@ -118,6 +140,7 @@ class Entra(RestService):
                 f"The access token has been obtained for wrong audience or resource '{known.audience}'. It should "
                 f"exactly match with one of the allowed audiences {', '.join(repr(name) for name in accepted)}.",
             )
+        return known.principal
 
     def _discover_instance(self, request: Request, _values: PathValues) -> Response:
         tenant = self._account.tenant_id
@@ -144,23 +167,13 @@ class Entra(RestService):
         if form.get("grant_type") != "client_credentials":
             message = f"The grant type {form.get('grant_type')!r} is not simulated, only client_credentials is."
             raise ApiError(400, "unsupported_grant_type", message, refused=True)
-        client_id = form.get("client_id", "")
-        if client_id != self._account.client_id:
-            raise _oauth_error(
-                400,
-                "unauthorized_client",
-                700016,
-                f"Application with identifier '{client_id}' was not found in the directory. This can happen if the "
-                "application has not been installed by the administrator of the tenant.",
-            )
-        if not secrets.compare_digest(form.get("client_secret", ""), self._account.client_secret):
-            raise _oauth_error(
-                401,
-                "invalid_client",
-                7000215,
-                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
-                f"value, not the client secret ID, for a secret added to app '{client_id}'.",
-            )
+        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+        if client_id == self._account.client_id:
+            principal = None
+            if not secrets.compare_digest(secret, self._account.client_secret):
+                raise _wrong_secret(client_id)
+        else:
+            principal = self._log_in(client_id, secret).object_id
         resource, _slash, default = form.get("scope", "").rpartition("/")
         if default != ".default" or not resource:
             raise _oauth_error(
@@ -170,10 +183,47 @@ class Entra(RestService):
                 f"The provided value for the input parameter 'scope' is not valid. The scope {form.get('scope')} is "
                 "not valid.",
             )
-        token = self._new_token(resource)
+        token = self._new_token(resource, principal)
         return json_response(
             {"token_type": "Bearer", "expires_in": LIFETIME, "ext_expires_in": LIFETIME, "access_token": token}
         )
+
+    def _log_in(self, client_id: str, secret: str) -> Principal:
+        """Return the service principal of an application, if this is one of its secrets. Raises `ApiError`."""
+        application = self._directory.application(app_id=client_id)
+        if application is None or not application.is_known:
+            raise _oauth_error(
+                400,
+                "unauthorized_client",
+                700016,
+                f"Application with identifier '{client_id}' was not found in the directory. This can happen if the "
+                "application has not been installed by the administrator of the tenant.",
+            )
+        known = [item for item in application.passwords if item.is_known]
+        found = next((item for item in known if secrets.compare_digest(item.secret, secret)), None)
+        if found is None:
+            raise _wrong_secret(client_id)
+        if found.end <= now():
+            raise _oauth_error(
+                401,
+                "invalid_client",
+                7000222,
+                f"The provided client secret keys for app '{client_id}' are expired. Visit the Azure portal to create "
+                "new keys for your app.",
+            )
+        principal = self._directory.principal(app_id=client_id)
+        if principal is None or not principal.is_known:
+            raise _oauth_error(
+                401,
+                "invalid_client",
+                7000229,
+                f"The client application {client_id} is missing service principal in the tenant "
+                f"{self._account.tenant_id}.",
+            )
+        if not principal.enabled:
+            text = f"Application '{client_id}'({principal.display_name}) is disabled."
+            raise _oauth_error(401, "unauthorized_client", 7000112, text)
+        return principal
 
     def _give_identity_token(self, request: Request, _values: PathValues) -> Response:
         if request.headers.get("X-IDENTITY-HEADER") != IDENTITY_HEADER:
@@ -191,10 +241,20 @@ class Entra(RestService):
             }
         )
 
-    def _new_token(self, audience: str) -> str:
+    def _new_token(self, audience: str, principal: str | None = None) -> str:
         token = secrets.token_urlsafe(96)
-        self._tokens[token] = Token(audience, time.time() + LIFETIME)
+        self._tokens[token] = Token(audience, time.time() + LIFETIME, principal)
         return token
+
+
+def _wrong_secret(client_id: str) -> ApiError:
+    return _oauth_error(
+        401,
+        "invalid_client",
+        7000215,
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not "
+        f"the client secret ID, for a secret added to app '{client_id}'.",
+    )
 
 
 def _oauth_error(status: int, code: str, number: int, message: str) -> ApiError:
