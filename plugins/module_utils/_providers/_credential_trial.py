@@ -52,10 +52,8 @@ PAUSE = 3.0
 """Seconds between two tries."""
 
 _GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_GOOGLE_PROJECTS = (
-    os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER")
-    or "https://cloudresourcemanager.googleapis.com/"
-).rstrip("/")
+_GOOGLE_PROJECTS = "https://cloudresourcemanager.googleapis.com/"
+_GOOGLE_PROJECTS_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER"
 
 
 def try_out(
@@ -120,7 +118,9 @@ def _gcp(fields: Fields) -> str:
     (text,) = _need(fields, "Service Account JSON")
     try:
         # Older Ansible turns a text that looks like JSON into data.
-        content = text if isinstance(text, t.Mapping) else json.loads(text)
+        content: t.Any = text if isinstance(text, t.Mapping) else json.loads(text)
+        if not isinstance(content, t.Mapping):
+            raise TypeError("the key file is not an object")
         credentials = google.oauth2.service_account.Credentials.from_service_account_info(
             content, scopes=[_GOOGLE_SCOPE]
         )
@@ -143,9 +143,10 @@ def _google_refuses_token(request: t.Any, project: str, token: str) -> bool:
 
     Only a refusal of the token counts. Roles take minutes to be known everywhere, and the API may not be enabled.
     """
+    url = (os.environ.get(_GOOGLE_PROJECTS_VARIABLE) or _GOOGLE_PROJECTS).rstrip("/")
     try:
         answer = request(
-            f"{_GOOGLE_PROJECTS}/v3/projects/{project}:testIamPermissions",
+            f"{url}/v3/projects/{project}:testIamPermissions",
             method="POST",
             body=json.dumps({"permissions": ["container.clusters.get"]}).encode(),
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},

@@ -271,7 +271,7 @@ class GcpSession:
                 raise ProviderError(f"cannot {doing}: Google does not accept {self.who}: {_first_line(exc)}") from exc
             except api_errors.GoogleAPICallError as exc:
                 problem, cause = _describe(exc), exc
-                if exc.code not in _PASSING_STATUSES or _is_busy(exc):
+                if exc.code not in _PASSING_STATUSES or _is_busy(exc) or _is_full(exc):
                     raise ProviderError(f"cannot {doing}: {problem}") from exc
             except requests.RequestException as exc:
                 problem, cause = f"no connection ({exc})", exc
@@ -367,6 +367,11 @@ def _is_busy(exc: t.Any) -> bool:
         or "concurrent operations quota" in text
         or _operation_in(text) is not None
     )
+
+
+def _is_full(exc: t.Any) -> bool:
+    """Say whether a refusal means that there are as many of something as there may be, which does not pass."""
+    return "Maximum number of" in str(exc.message)
 
 
 def _operation_in(text: str) -> str | None:
