@@ -51,10 +51,15 @@ def hide_json(module: AnsibleModule) -> None:
     """
     for name, option in module.argument_spec.items():
         if option.get("type") == "jsonarg" and option.get("no_log") and module.params[name]:
-            for field, value in _fields(module.params[name]).items():
-                if field not in _SECRET_FIELDS:
-                    module.no_log_values.discard(str(value))
+            show_open_fields(module, _fields(module.params[name]))
             module.no_log_values.add(module.params[name])
+
+
+def show_open_fields(module: AnsibleModule, key_file: t.Mapping[str, t.Any]) -> None:
+    """Do not hide what is no secret in the content of a service account's key file."""
+    for field, value in key_file.items():
+        if field not in _SECRET_FIELDS:
+            module.no_log_values.discard(str(value))
 
 
 def _fields(text: str) -> dict[str, t.Any]:

@@ -71,6 +71,8 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.budgetguard.techops.plugins.module_utils._identities import OPEN_FIELDS
+from ansible_collections.budgetguard.techops.plugins.module_utils._keys import show_open_fields
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _credential_trial
 
@@ -86,6 +88,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
+    _show_names(module)
     try:
         identity = _credential_trial.try_out(options["provider"], options["credentials"], options["wait_timeout"])
     except MissingLibraryError as exc:
@@ -93,6 +96,15 @@ def main() -> None:
     except ProviderError as exc:
         module.exit_json(changed=False, valid=False, identity=None, msg=str(exc))
     module.exit_json(changed=False, valid=True, identity=identity)
+
+
+def _show_names(module: AnsibleModule) -> None:
+    """Hide secrets only: a hidden project or application would be hidden in the identity, too."""
+    for name, value in module.params["credentials"].items():
+        if name in OPEN_FIELDS:
+            module.no_log_values.discard(str(value))
+        elif isinstance(value, dict):
+            show_open_fields(module, value)
 
 
 if __name__ == "__main__":

@@ -118,13 +118,11 @@ def _gcp(fields: Fields) -> str:
     (text,) = _need(fields, "Service Account JSON")
     try:
         # Older Ansible turns a text that looks like JSON into data.
-        content: t.Any = text if isinstance(text, t.Mapping) else json.loads(text)
-        if not isinstance(content, t.Mapping):
-            raise TypeError("the key file is not an object")
+        content = text if isinstance(text, t.Mapping) else json.loads(text)
         credentials = google.oauth2.service_account.Credentials.from_service_account_info(
             content, scopes=[_GOOGLE_SCOPE]
         )
-    except (ValueError, TypeError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise ProviderError("the service account's key file is not one that Google's library can read") from error
     email = str(content.get("client_email"))
     request = google.auth.transport.requests.Request()
