@@ -13,7 +13,8 @@ import pytest
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _gcp_identity as identity
-from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _kube_artist
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_session import GcpSession
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_client import KubeClient
 from tests.gcp.artist import BINDING, NAMESPACE, PLACE, WORKSTATION, Artist, ModuleFailedError
 
 VIEWER = identity.VIEWER
@@ -206,7 +207,7 @@ class Killer:
         self.at: int | None = None
         self.after = False
         self.count = 0
-        for owner, name in ((identity.GcpSession, "rest"), (_kube_artist.KubeClient, "apply")):
+        for owner, name in ((GcpSession, "rest"), (KubeClient, "apply")):
             self._wrap(monkeypatch, owner, name)
 
     def _wrap(self, monkeypatch: pytest.MonkeyPatch, owner: t.Any, name: str) -> None:
@@ -678,13 +679,13 @@ def test_a_list_that_does_not_have_the_new_key_yet_is_read_again(
 ) -> None:
     monkeypatch.setattr(identity, "LIST_SECONDS", 10)
     key_id = artist.run()["key"]["id"]
-    real = identity.GcpSession.rest
+    real = GcpSession.rest
     answers: list[dict[str, t.Any]] = [{}]
 
     def stale_once(session: t.Any, doing: str, *words: t.Any, **options: t.Any) -> t.Any:
         return answers.pop() if answers and "read the keys" in doing else real(session, doing, *words, **options)
 
-    monkeypatch.setattr(identity.GcpSession, "rest", stale_once)
+    monkeypatch.setattr(GcpSession, "rest", stale_once)
     assert artist.run(key_id=key_id)["changed"] is False
     assert answers == []
 
