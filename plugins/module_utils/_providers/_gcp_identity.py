@@ -55,6 +55,8 @@ _FEDERATED = re.compile(r"principal://iam\.googleapis\.com/[^\s?#]+/subject/[^\s
 _KEYS_FORBIDDEN = re.compile(r"constraints/iam\.[\w.]*ServiceAccountKeyCreation|Key creation is not allowed")
 _TOO_MANY_KEYS = re.compile(r"Precondition check failed|Maximum number of keys")
 _NO_SUCH_MEMBER = re.compile(r"does not exist", re.IGNORECASE)
+_PROJECT_OF = re.compile(r".*@|(?:\.iam)?\.gserviceaccount\.com$")
+"""What is around the project in the email of a service account."""
 _GOOGLES_OWN = ("developer", "appspot")
 """Where the email of a service account says nothing about its project."""
 _WITHOUT_END = "9999-"
@@ -442,7 +444,8 @@ class GcpPrincipal(_Artist):
 
 def _read_principal(text: str) -> _Principal:
     if _ACCOUNT.fullmatch(text):
-        project = text.partition("@")[2].removesuffix(".gserviceaccount.com").removesuffix(".iam")
+        name, _dot, domain = _PROJECT_OF.sub("", text).partition(".")
+        project = f"{domain}:{name}" if domain else name
         return _Principal(text, policies.member_of(text), "-" if project in _GOOGLES_OWN else project)
     if _FEDERATED.fullmatch(text):
         return _Principal(text, text)
