@@ -10,7 +10,8 @@ module: workstation_credential_info
 short_description: Try the credentials of a workstation
 description:
   - Logs in with a workstation's credentials, which needs no right in the cloud and costs nothing.
-  - On AWS that is C(sts:GetCallerIdentity). On Azure and Google Cloud it is asking for a token.
+  - On AWS that is C(sts:GetCallerIdentity). On Azure and Google Cloud it is asking for a token; on Google Cloud the
+    account also asks what it may do in its project, since a token that was given out may still be refused.
   - The key of NVIDIA is looked at by M(budgetguard.techops.nim_key_info).
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
@@ -75,6 +76,8 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.budgetguard.techops.plugins.module_utils._identities import OPEN_FIELDS
+from ansible_collections.budgetguard.techops.plugins.module_utils._keys import show_open_fields
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _credential_trial
 
@@ -91,6 +94,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
+    _show_names(module)
     try:
         identity = _credential_trial.try_out(
             options["provider"], {"Region": options["region"], **options["credentials"]}, options["wait_timeout"]
@@ -100,6 +104,15 @@ def main() -> None:
     except ProviderError as exc:
         module.exit_json(changed=False, valid=False, identity=None, msg=str(exc))
     module.exit_json(changed=False, valid=True, identity=identity)
+
+
+def _show_names(module: AnsibleModule) -> None:
+    """Hide secrets only: a hidden project or application would be hidden in the identity, too."""
+    for name, value in module.params["credentials"].items():
+        if name in OPEN_FIELDS:
+            module.no_log_values.discard(str(value))
+        elif isinstance(value, dict):
+            show_open_fields(module, value)
 
 
 if __name__ == "__main__":
