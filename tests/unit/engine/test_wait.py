@@ -50,6 +50,7 @@ PHASES: list[t.Any] = [
         "the NIM exited with code 1 and wrote no log",
         "starting (the NIM exited with code 1 and wrote no log)",
     ),
+    ("starting", "it has loaded its model for 3 min", "loading model"),
     ("starting", None, "starting"),
     ("running", None, "ready"),
     ("failed", "the quota is used up", "failed: the quota is used up"),
