@@ -146,7 +146,7 @@ def docker_environment() -> dict[str, str]:
     file, log = DIRECTORY / "docker-env", DIRECTORY / "docker.log"
     if file.exists():
         running = read_environment(file)
-        if Path(running["DEMO_DOCKER_HOST"].removeprefix("unix://")).exists():
+        if docker_socket(running).exists():
             return running
         file.unlink()
     reason = docker_engine.missing()
@@ -171,6 +171,11 @@ def docker_environment() -> dict[str, str]:
     return {}
 
 
+def docker_socket(variables: dict[str, str]) -> Path:
+    """Return the socket of a Docker engine."""
+    return Path(variables["DEMO_DOCKER_HOST"].removeprefix("unix://"))
+
+
 def is_alive() -> bool:
     """Say whether a sandbox answers at the address in .sandbox/env."""
     try:
@@ -184,9 +189,13 @@ def is_alive() -> bool:
 def stop_sandbox() -> int:
     """Stop the sandbox that a demonstration has started."""
     if is_alive():
+        files = [DIRECTORY / "env"]
+        if (DIRECTORY / "docker-env").exists():
+            # The engine ends with the sandbox, and goes on for a moment after it; its folder is the last to go.
+            files.append(docker_socket(read_environment(DIRECTORY / "docker-env")).parent)
         os.kill(int((DIRECTORY / "pid").read_text()), signal.SIGTERM)
         deadline = time.monotonic() + START_TIMEOUT
-        while any((DIRECTORY / name).exists() for name in ("env", "docker-env")) and time.monotonic() < deadline:
+        while any(file.exists() for file in files) and time.monotonic() < deadline:
             time.sleep(0.1)
     say("The sandbox is stopped.")
     return 0
