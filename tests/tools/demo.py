@@ -22,6 +22,7 @@ import typing as t
 from pathlib import Path
 
 from tests.docker import engine as docker_engine
+from tests.sandbox.__main__ import write_environment
 from tests.sandbox.client import ControlError, SandboxControl, read_environment
 from tests.tools import layout
 
@@ -203,7 +204,7 @@ def stop_sandbox() -> int:
 
 def demo_keys() -> dict[str, str]:
     """Return the demonstration's secrets, made at random once. A studio keeps its own in a vault."""
-    path = DIRECTORY / "demo-keys.json"
+    path = DIRECTORY / "demo-env"
     if not path.exists():
         keys = {
             "DEMO_NGC_API_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
@@ -211,9 +212,8 @@ def demo_keys() -> dict[str, str]:
             "DEMO_ARTIST_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
             "DEMO_STUDIO_KEY": secrets.token_urlsafe(32),
         }
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(keys, file)
-    return t.cast("dict[str, str]", json.loads(path.read_text()))
+        write_environment(path, keys)
+    return read_environment(path)
 
 
 def ansible_environment() -> dict[str, str]:
