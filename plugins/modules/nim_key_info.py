@@ -263,7 +263,8 @@ licences:
       elements: str
       sample: [FLUX Dev]
 problems:
-  description: Everything that would make a deployment fail, one line each. With O(fail_on_problems) they are the message.
+  description:
+    - Everything that would make a deployment fail, one line each. With O(fail_on_problems) they are the message.
   returned: success
   type: list
   elements: str
