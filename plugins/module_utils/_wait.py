@@ -367,7 +367,10 @@ class Waiter:
         nim.phase = found
 
     def _summary(self) -> str:
-        """Return one short line: how many are ready, and what the others wait for."""
+        """Return one short line: how many are ready, and what the others wait for.
+
+        A wait for one target names it, because several such waits may write to the same terminal.
+        """
         everything = self.nims
         waiting = [nim for nim in everything if nim.is_open]
         failed = sum(1 for nim in everything if nim.error is not None or _state(nim) == "failed")
@@ -377,7 +380,8 @@ class Waiter:
             words = nim.phase.words if nim.phase else "not read yet"
             counts[words] = counts.get(words, 0) + 1
         parts = [f"{ready} of {len(everything)} ready", *([f"{failed} failed"] if failed else [])]
-        return ", ".join([*parts, *(f"{count} {words}" for words, count in sorted(counts.items()))])
+        told = ", ".join([*parts, *(f"{count} {words}" for words, count in sorted(counts.items()))])
+        return f"{self.targets[0].name}: {told}" if len(self.targets) == 1 else told
 
     def _rest(self, next_beat: float) -> None:
         """Sleep until something is to be done; not at all while an answer is awaited, for that wait is a rest."""
