@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _wait
-from ansible_collections.budgetguard.techops.plugins.module_utils._provider import Provider
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import LOCAL_CONNECTION
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status
+from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._targets import (
     LOCAL,
     Connect,
@@ -21,7 +23,10 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._targets impor
     load,
 )
 
-_OF_LOCAL = "a Docker host is waited for by the task that starts its NIMs; set wait: true in nim_local"
+_OF_LOCAL = "a Docker host is only waited for by a task that runs on this very host, because it needs its connection"
+_READ_LOCAL = "budgetguard.techops.nim_local_info"
+
+TaskVars = dict[str, t.Any]
 
 Described = dict[str, t.Any]
 """What describe() says about a target."""
@@ -61,7 +66,7 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return result
         waiter = _wait.Waiter(
-            _targets(nims, task_vars or {}),
+            self._targets(nims, task_vars or {}),
             timeout=max(0.0, options["timeout"]),
             interval=options["interval"],
             heartbeat=options["heartbeat"],
@@ -74,15 +79,59 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg="\n".join(lines))
         return result
 
+    def _targets(self, nims: t.Mapping[str, list[_wait.Nim]], task_vars: TaskVars) -> list[_wait.Target]:
+        """Return the targets. Variables are templated here, in one thread; only the clouds are asked in parallel."""
+        described = {name: describe(str(name), task_vars, {}) for name in nims}
+        connects = load(described.values())
+        here = self._task.delegate_to or task_vars.get("inventory_hostname")
+        return [
+            self._docker_host(name, nims[name], task_vars)
+            if name == here and described[name].get("provider") == LOCAL
+            else _wait.Target(name, functools.partial(_connect, described[name], connects), nims[name])
+            for name in nims
+        ]
 
-def _targets(nims: t.Mapping[str, list[_wait.Nim]], task_vars: t.Mapping[str, t.Any]) -> list[_wait.Target]:
-    """Return the targets. Variables are templated here, in one thread; only the clouds are asked in parallel."""
-    described = {name: describe(str(name), task_vars, {}) for name in nims}
-    connects = load(described.values())
-    return [_wait.Target(name, functools.partial(_connect, described[name], connects), nims[name]) for name in nims]
+    def _docker_host(self, name: str, nims: t.Sequence[_wait.Nim], task_vars: TaskVars) -> _wait.Target:
+        """Return the Docker host that this task runs on."""
+        given = task_vars["hostvars"][name].get("nim_target") or {}
+        options = {key: value for key, value in given.items() if key in LOCAL_CONNECTION}
+
+        def read() -> Described:
+            found: Described = self._execute_module(_READ_LOCAL, module_args=options, task_vars=task_vars)
+            return found
+
+        return _wait.Target(name, lambda: _DockerHost(read), nims, in_place=True)
 
 
-def _connect(described: Described, connects: t.Mapping[str, Connect]) -> Provider:
+class _DockerHost:
+    """A Docker host, read by the module for it. What it says has all reasons already, so it is asked once a look."""
+
+    def __init__(self, read: t.Callable[[], Described]) -> None:
+        self._read = read
+        self._told: dict[str, Status] = {}
+
+    def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
+        """Run the module. Raises ProviderError for a host that gives no answer."""
+        try:
+            answer = self._read()
+        except AnsibleConnectionFailure as exc:
+            raise ProviderError(str(exc)) from exc
+        if answer.get("failed") or "deployments" not in answer:
+            raise ProviderError(str(answer.get("msg") or "it gave no answer"))
+        self._told = {
+            item["name"]: Status(
+                item["name"], item["node"], item["gpu_tier"] or "", state=item["state"], reason=item["reason"]
+            )
+            for item in answer["deployments"]
+        }
+        return self.statuses(names)
+
+    def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
+        """Return what the last look has told."""
+        return {name: status for name, status in self._told.items() if names is None or name in names}
+
+
+def _connect(described: Described, connects: t.Mapping[str, Connect]) -> _wait.Watched:
     """Open a target. Raises ValueError for one that can never be asked."""
     if described["error"] is not None:
         raise ValueError(described["error"])

@@ -19,7 +19,6 @@ from concurrent.futures import wait as wait_for
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     MissingLibraryError,
-    Provider,
     ProviderError,
 )
 
@@ -71,9 +70,9 @@ _PHASES: tuple[tuple[str, tuple[str, ...]], ...] = (
             "the model cache",
         ),
     ),
-    (LOADING, ("loading its model", "loads its model", "loads the model", "is not ready")),
+    (LOADING, ("loading its model", "loads its model", "loads the model", "loaded its model", "is not ready")),
 )
-"""What the providers' reasons say, by phase; see _aws_reasons, _kube_reasons, _nvidia_objects."""
+"""What the providers' reasons say, by phase; see _aws_reasons, _kube_reasons, _nvidia_objects, _docker_containers."""
 
 _PLAIN = ("waiting for a gpu machine",)
 """What is not made any clearer by what stands after the colon: every Kubernetes scheduler says so at first."""
@@ -187,18 +186,32 @@ class Reading:
     for_good: bool = False
 
 
+class Watched(t.Protocol):
+    """What is asked of a target: two methods of a Provider."""
+
+    def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
+        """Read how far the named NIMs are, with few calls."""
+
+    def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
+        """Read the state of the named NIMs, with reasons."""
+
+
 class Target:
     """One target with its NIMs. It is opened once, and what it keeps is only used by one thread at a time."""
 
-    def __init__(self, name: str, connect: t.Callable[[], Provider], nims: t.Sequence[Nim]) -> None:
+    def __init__(
+        self, name: str, connect: t.Callable[[], Watched], nims: t.Sequence[Nim], in_place: bool = False
+    ) -> None:
+        """Open nothing yet. ``in_place``: it can only be asked by the thread that waits; then the others wait, too."""
         self.name = name
         self.nims = tuple(nims)
+        self.in_place = in_place
         self.due = 0.0
         self.explain_due: float | None = None
         self.error: str | None = None
         self.running: Future[Reading] | None = None
         self._connect = connect
-        self._provider: Provider | None = None
+        self._provider: Watched | None = None
 
     @property
     def open(self) -> list[Nim]:
@@ -300,7 +313,7 @@ class Waiter:
             if target.running is None and target.open and target.due <= now:
                 target.due = now + self._interval
                 names = [nim.deployment for nim in target.open]
-                target.running = pool.submit(target.read, names, self._unclear(target, now))
+                target.running = _submit(pool, target, names, self._unclear(target, now))
 
     def _unclear(self, target: Target, now: float) -> list[str]:
         """Choose NIMs to ask about in detail: those that do not even load, the one longest ago first."""
@@ -354,7 +367,10 @@ class Waiter:
         nim.phase = found
 
     def _summary(self) -> str:
-        """Return one short line: how many are ready, and what the others wait for."""
+        """Return one short line: how many are ready, and what the others wait for.
+
+        A wait for one target names it, because several such waits may write to the same terminal.
+        """
         everything = self.nims
         waiting = [nim for nim in everything if nim.is_open]
         failed = sum(1 for nim in everything if nim.error is not None or _state(nim) == "failed")
@@ -364,7 +380,8 @@ class Waiter:
             words = nim.phase.words if nim.phase else "not read yet"
             counts[words] = counts.get(words, 0) + 1
         parts = [f"{ready} of {len(everything)} ready", *([f"{failed} failed"] if failed else [])]
-        return ", ".join([*parts, *(f"{count} {words}" for words, count in sorted(counts.items()))])
+        told = ", ".join([*parts, *(f"{count} {words}" for words, count in sorted(counts.items()))])
+        return f"{self.targets[0].name}: {told}" if len(self.targets) == 1 else told
 
     def _rest(self, next_beat: float) -> None:
         """Sleep until something is to be done; not at all while an answer is awaited, for that wait is a rest."""
@@ -396,6 +413,16 @@ class Waiter:
                 if text is not None:
                     found.setdefault(target.name, []).append(f"{nim.label}: {_one_line(text)}")
         return found
+
+
+def _submit(
+    pool: ThreadPoolExecutor, target: Target, names: t.Sequence[str], unclear: t.Sequence[str]
+) -> Future[Reading]:
+    if not target.in_place:
+        return pool.submit(target.read, names, unclear)
+    done: Future[Reading] = Future()
+    done.set_result(target.read(names, unclear))
+    return done
 
 
 def _says_nothing_new(nim: Nim, status: Status | None, found: Phase) -> bool:

@@ -263,8 +263,9 @@ licences:
       elements: str
       sample: [FLUX Dev]
 problems:
-  description: Everything that would make a deployment fail, one line each.
-  returned: always
+  description:
+    - Everything that would make a deployment fail, one line each. With O(fail_on_problems) they are the message.
+  returned: success
   type: list
   elements: str
   sample:
@@ -272,7 +273,7 @@ problems:
       https://huggingface.co/black-forest-labs/FLUX.1-dev"
 doubts:
   description: What could not be found out, and a key that ends within two weeks, one line each.
-  returned: always
+  returned: success
   type: list
   elements: str
   sample: []
@@ -317,7 +318,8 @@ def main() -> None:
     for doubt in result["doubts"]:
         module.warn(doubt)
     if result["problems"] and options["fail_on_problems"]:
-        module.fail_json(msg="\n".join(result["problems"]), **result)
+        # Nothing but the problems: the rest would hide them from whoever reads the output.
+        module.fail_json(msg="\n".join(result["problems"]))
     module.exit_json(changed=False, **result)
 
 

@@ -13,8 +13,9 @@ description:
     gets further.
   - A NIM that cannot become ready any more is not waited for; the others are.
   - A target that cannot be read is tried again until the time is over.
-  - Targets are described by the same variables as for M(budgetguard.techops.nim_targets_info). Docker hosts cannot be
-    waited for here.
+  - Targets are described by the same variables as for M(budgetguard.techops.nim_targets_info).
+  - A Docker host is asked over its own connection by M(budgetguard.techops.nim_local_info). It can only be waited for
+    by a task that runs on this very host.
   - It runs on the controller, where it needs the libraries of the providers, for example boto3.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)

@@ -129,10 +129,10 @@ class Engine:
         for line in sorted(set(self.docker("image", "ls", "--quiet", "--no-trunc").split())):
             self.docker("image", "rm", "--force", line)
 
-    def publish(self, *tags: str) -> None:
+    def publish(self, *tags: str, repository: str = REPOSITORY) -> None:
         """Build the image and push it to the registry under these tags."""
         for tag in tags:
-            name = f"{self.registry}/{REPOSITORY}:{tag}"
+            name = f"{self.registry}/{repository}:{tag}"
             label = f"LABEL stand-in.tag={tag}"
             changes = ["--change", 'ENTRYPOINT ["/bin/nim"]', "--change", "USER 1000", "--change", label]
             self.docker("import", *changes, "-", name, given=_image())

@@ -48,6 +48,7 @@ class Studio:
     folder: Path
     engine: Engine
     options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    docker_command: str = "docker"
     printed: str = ""
 
     def __post_init__(self) -> None:
@@ -66,13 +67,23 @@ class Studio:
 
     def deploy(self, *deployments: dict[str, t.Any], check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """Run nim_local and return its result."""
-        task = {**self.options, **options, "deployments": [{"node": NODE, **item} for item in deployments]}
+        task = {
+            "docker_host": self.engine.socket,
+            **self.options,
+            **options,
+            "deployments": [{"node": NODE, **item} for item in deployments],
+        }
         words = ["--check", "--diff"] if check else ["--diff"]
         return self._run("nim_local", {key: value for key, value in task.items() if value is not None}, words)
 
+    def wait(self, *names: str, **options: t.Any) -> dict[str, t.Any]:
+        """Run nim_wait on the host for NIMs that are there, and return its result."""
+        expected = {"gpu-box": [{"node": name, "name": name} for name in names]}
+        return self._run("nim_wait", {"expected": expected, "interval": 0.3, "timeout": 60, **options}, [])
+
     def read(self) -> list[dict[str, t.Any]]:
         """Run nim_local_info and return the NIMs."""
-        result = self._run("nim_local_info", {"endpoint_host": "127.0.0.1"}, [])
+        result = self._run("nim_local_info", {"endpoint_host": "127.0.0.1", "docker_host": self.engine.socket}, [])
         assert not result.get("failed"), result
         found: list[dict[str, t.Any]] = result["deployments"]
         return found
@@ -80,7 +91,6 @@ class Studio:
     def _run(self, module: str, options: dict[str, t.Any], words: list[str]) -> dict[str, t.Any]:
         result = self.folder / "result.json"
         result.unlink(missing_ok=True)
-        options = {"docker_host": self.engine.socket, **options}
         tasks = [
             {"budgetguard.techops." + module: options, "register": "answer", "ignore_errors": True},
             {
@@ -89,7 +99,12 @@ class Studio:
                 "diff": False,
             },
         ]
-        host = {"ansible_connection": "local", "ansible_python_interpreter": HOST_PYTHON}
+        host = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": HOST_PYTHON,
+            "nim_provider": "local",
+            "nim_target": {"docker_host": self.engine.socket, "docker_command": self.docker_command},
+        }
         book = self.folder / "play.json"
         book.write_text(json.dumps([{"hosts": "gpu-box", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
         inventory = self.folder / "inventory.json"

@@ -22,7 +22,7 @@ from tests.docker.studio import CATALOG, NAME, NODE, OTHER, OTHER_NAME, Studio
         ({}, {"nim_catalog": {NODE: {**CATALOG[NODE], "min_host_memory_gib": 9000}}}, "at least 9000 are needed"),
         ({}, {"docker_command": "/no/docker"}, "the program /no/docker is not on this host"),
         ({}, {"docker_host": "tcp://10.0.0.1:2375"}, "it must be the engine's socket on this host"),
-        ({}, {"docker_host": "unix:///no/socket"}, "Is Docker running on this host?"),
+        ({}, {"docker_host": "unix:///no/socket"}, "Start Docker on this host"),
         ({}, {"bind_address": "::"}, "or say allow_public: true"),
         ({"replicas": 2}, {}, "replicas is 2; on a Docker host"),
         ({"env": {"HF_TOKEN": "x"}}, {}, "use the option hf_token"),

@@ -50,7 +50,9 @@ def test_a_key_that_is_not_good_enough_stops_the_run_before_anything_is_created(
 ) -> None:
     run = studio.play("deploy", environment={**studio.environment(), variable: value})
     assert run.failed == ["aws-us-east-1"]
-    assert words in run.messages.rpartition("PLAY [Tell which targets failed]")[2]
+    told = run.messages.rpartition("PLAY [Tell which targets failed]")[2]
+    assert "Nothing was changed." in told
+    assert words in told
     assert studio.writes() == 0
 
 

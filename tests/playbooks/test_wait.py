@@ -17,7 +17,7 @@ from tests.playbooks.studio import BIN, Run, Studio
 FLUX = {"node": "FLUX Dev", "name": "nim-flux-dev-l40s"}
 LLAMA = {"node": "Llama 3.1", "name": "nim-llama-3-1-l4"}
 
-OF_LOCAL = "a Docker host is waited for by the task that starts its NIMs; set wait: true in nim_local"
+OF_LOCAL = "a Docker host is only waited for by a task that runs on this very host, because it needs its connection"
 
 
 def run_wait(studio: Studio, *arguments: str, **options: t.Any) -> tuple[Run, dict[str, t.Any]]:

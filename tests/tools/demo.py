@@ -21,19 +21,26 @@ import time
 import typing as t
 from pathlib import Path
 
+from tests.docker import engine as docker_engine
+from tests.sandbox.__main__ import write_environment
 from tests.sandbox.client import ControlError, SandboxControl, read_environment
 from tests.tools import layout
 
 ROOT = layout.ROOT
 DIRECTORY = ROOT / ".sandbox"
-INVENTORY = ROOT / "inventory" / "sandbox"
+INVENTORY = Path("inventory", "sandbox")
+DOCKER_INVENTORY = Path("inventory", "sandbox-docker")
 WORKSTATIONS = ("ws-01", "ws-02", "ws-03")
 STARTED = ["FLUX Dev", "SD 3.5 Large", "Llama 3.1"]
 TOO_SMALL = {"FLUX Canny": {"aws": {"gpu_tier": "t4"}}, "SDXL": {"nvidia": "present"}}
 """A matrix with one more NIM. What NVIDIA hosts is known from the matrix alone, so that stays in it."""
+LOCAL_IMAGE = "nim/meta/llama-3.1-8b-instruct:1.15.5"
+"""What the registry of the Docker host has: the catalogue's image of Llama 3.1."""
 COPIED_IMAGE = ("flux.1-dev", "1.2.3")
 """The catalogue's image of FLUX Dev, as it is called in an organisation's own registry."""
 IDLE_SECONDS = 1800
+STARTUP_SECONDS = 4
+"""From switched on to ready, in the sandbox: long enough to see it waited for."""
 START_TIMEOUT = 60
 RECAP = re.compile(r"changed=(\d+) +unreachable=(\d+) +failed=(\d+)")
 
@@ -49,11 +56,19 @@ def main() -> int:
     if parser.parse_args().stop:
         return stop_sandbox()
     environment = {**os.environ, **sandbox_environment(), **demo_keys(), **ansible_environment()}
+    engine = docker_environment()
+    inventories = [INVENTORY]
+    if engine:
+        inventories.append(DOCKER_INVENTORY)
+        environment.update(engine, PATH=f"{engine['DEMO_DOCKER_PROGRAMS']}{os.pathsep}{environment['PATH']}")
+    environment["DEMO_INVENTORIES"] = os.pathsep.join(map(str, inventories))
     for name in WORKSTATIONS:
         make_comfyui(DIRECTORY / "workstations" / name / "ComfyUI")
 
     copy_image(environment)
-    title("1. site: ten NIMs on AWS, Azure, GCP and at NVIDIA: deploy, publish, configure three workstations")
+    where = "AWS, Azure, GCP, at NVIDIA and on a Docker host" if engine else "AWS, Azure, GCP and at NVIDIA"
+    count = "eleven" if engine else "ten"
+    title(f"1. site: {count} NIMs on {where}: deploy, publish, configure three workstations")
     changed = play(environment, "site")
     title(f"2. start: switch {', '.join(STARTED)} on and wait until they are ready")
     changed += play(environment, "start", {"nim_nodes": STARTED})
@@ -70,12 +85,12 @@ def main() -> int:
     title("6. health: what every endpoint answers")
     play(environment, "health")
     title("Where things are")
-    where = {
+    places = {
         "exports": DIRECTORY / "exports",
         "workstations": DIRECTORY / "workstations",
         "sandbox": DIRECTORY / "env",
     }
-    for name, path in where.items():
+    for name, path in places.items():
         say(f"  {name:<13} {path.relative_to(ROOT)}")
     say(f"\nTasks that changed something in this run: changed={changed}")
     say(f"The sandbox stops by itself {IDLE_SECONDS // 60} minutes after its last use, or with: make demo ARGS=--stop")
@@ -109,6 +124,8 @@ def sandbox_environment() -> dict[str, str]:
                     str(DIRECTORY),
                     "--stop-after-idle",
                     str(IDLE_SECONDS),
+                    "--startup-seconds",
+                    str(STARTUP_SECONDS),
                 ],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -125,6 +142,44 @@ def sandbox_environment() -> dict[str, str]:
     return read_environment(DIRECTORY / "env")
 
 
+def docker_environment() -> dict[str, str]:
+    """Return the variables of the running Docker engine, after starting one; none where that cannot be.
+
+    It ends with the sandbox, whose env file goes then.
+    """
+    file, log = DIRECTORY / "docker-env", DIRECTORY / "docker.log"
+    if file.exists():
+        running = read_environment(file)
+        if docker_socket(running).exists():
+            return running
+        file.unlink()
+    reason = docker_engine.missing()
+    if reason is None:
+        say("Starting a Docker engine and a registry ...")
+        command = [sys.executable, "-m", "tests.docker", "--env", str(file), "--image", LOCAL_IMAGE]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--while-exists", str(DIRECTORY / "env")],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while process.poll() is None and not file.exists():
+            time.sleep(0.2)
+        if file.exists():
+            return read_environment(file)
+        reason = f"it did not start, see {log.relative_to(ROOT)}"
+    say(f"Without a Docker host: {reason}.")
+    return {}
+
+
+def docker_socket(variables: dict[str, str]) -> Path:
+    """Return the socket of a Docker engine."""
+    return Path(variables["DEMO_DOCKER_HOST"].removeprefix("unix://"))
+
+
 def is_alive() -> bool:
     """Say whether a sandbox answers at the address in .sandbox/env."""
     try:
@@ -138,9 +193,13 @@ def is_alive() -> bool:
 def stop_sandbox() -> int:
     """Stop the sandbox that a demonstration has started."""
     if is_alive():
+        files = [DIRECTORY / "env"]
+        if (DIRECTORY / "docker-env").exists():
+            # The engine ends with the sandbox, and goes on for a moment after it; its folder is the last to go.
+            files.append(docker_socket(read_environment(DIRECTORY / "docker-env")).parent)
         os.kill(int((DIRECTORY / "pid").read_text()), signal.SIGTERM)
         deadline = time.monotonic() + START_TIMEOUT
-        while (DIRECTORY / "env").exists() and time.monotonic() < deadline:
+        while any(file.exists() for file in files) and time.monotonic() < deadline:
             time.sleep(0.1)
     say("The sandbox is stopped.")
     return 0
@@ -148,7 +207,7 @@ def stop_sandbox() -> int:
 
 def demo_keys() -> dict[str, str]:
     """Return the demonstration's secrets, made at random once. A studio keeps its own in a vault."""
-    path = DIRECTORY / "demo-keys.json"
+    path = DIRECTORY / "demo-env"
     if not path.exists():
         keys = {
             "DEMO_NGC_API_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
@@ -156,9 +215,8 @@ def demo_keys() -> dict[str, str]:
             "DEMO_ARTIST_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
             "DEMO_STUDIO_KEY": secrets.token_urlsafe(32),
         }
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(keys, file)
-    return t.cast("dict[str, str]", json.loads(path.read_text()))
+        write_environment(path, keys)
+    return read_environment(path)
 
 
 def ansible_environment() -> dict[str, str]:
@@ -190,7 +248,9 @@ def play(
     environment: dict[str, str], name: str, variables: dict[str, t.Any] | None = None, refused: bool = False
 ) -> int:
     """Run a playbook of the collection and show its output. Returns how many tasks changed something."""
-    command = ["ansible-playbook", f"budgetguard.techops.{name}", "-i", str(INVENTORY.relative_to(ROOT))]
+    command = ["ansible-playbook", f"budgetguard.techops.{name}"]
+    for inventory in environment["DEMO_INVENTORIES"].split(os.pathsep):
+        command += ["-i", inventory]
     if variables:
         command += ["-e", json.dumps(variables)]
     shown = " ".join(word if " " not in word else f"'{word}'" for word in command)

@@ -36,7 +36,7 @@ _PLACEHOLDER = "budgetguard.invalid"
 
 _ADVICE = (
     ("permission denied while trying to connect", "Log in as a member of the group docker, or set become: true."),
-    ("cannot connect to the docker daemon", "Is Docker running on this host? docker_host says where it listens."),
+    ("cannot connect to the docker daemon", "Start Docker on this host, or set docker_host to where it listens."),
     (
         "could not select device driver",
         "Docker cannot give GPUs to containers; install the NVIDIA Container Toolkit on this host.",
@@ -179,7 +179,8 @@ class DockerCli:
         text = f"{doing}: {'; '.join(lines[-3:]) or 'docker gives no reason'}"
         hints = [hint for mark, hint in (*advice, *_ADVICE) if mark in said.lower()]
         if hints:
-            text = f"{text.rstrip('.')}. {hints[0]}"
+            text = text.rstrip(".")
+            text = f"{text}{'' if text.endswith('?') else '.'} {hints[0]}"
         if "is already in use by container" in said or "already in progress" in said:
             return ConflictError(text)
         return ProviderError(text)

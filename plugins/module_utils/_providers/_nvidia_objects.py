@@ -49,6 +49,7 @@ _KEYS_TAG = "budgetguard-keys-"
 _PORT = 8000
 _PORT_VARIABLES = ("NIM_HTTP_API_PORT", "NIM_SERVER_PORT")
 _OFF = "INACTIVE"
+_CALLABLE = frozenset({"ACTIVE", "DEGRADING"})
 _INSTANCES_THAT_RUN = frozenset({"ACTIVE", "RUNNING"})
 
 Json = t.Mapping[str, t.Any]
@@ -348,6 +349,11 @@ class Version:
         """Whether it has a deployment, in whatever state."""
         return self.status != _OFF
 
+    @property
+    def hides_instances(self) -> bool:
+        """Whether it can be called and does not show by what: NVIDIA leaves instances out of some answers."""
+        return self.status in _CALLABLE and not self.instances
+
 
 @dataclasses.dataclass(frozen=True)
 class Function:
@@ -416,7 +422,7 @@ def status(found: Function, deployment: Json | None) -> Status:
     current, shown = found.current, found.deployed or found.current
     least = read_deployment(deployment, shown)["min_instances"] if deployment else 0
     running = sum(instance in _INSTANCES_THAT_RUN for instance in shown.instances)
-    if shown.status in ("ACTIVE", "DEGRADING") and not shown.instances:
+    if shown.hides_instances:
         running = least
     state, reason = _state(shown, deployment, least, running)
     if state == "stopped" and found.leftovers:

@@ -10,6 +10,7 @@ switch. A function keeps its id, and so its address, through all versions.
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,20 @@ class Nvidia(Provider):
         deployments = self._read_deployments(found)
         own = {name: objects.status(function, deployments.get(name)) for name, function in found.items()}
         return {**own, **self._hosted.statuses(self._registered if names is None else names)}
+
+    def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
+        """Read how far functions are: one call for any number, and at most one more.
+
+        The list tells all but why one has failed, and whether a function that is up and shows no instances keeps any.
+        That is read for one function at a time; of the others nothing new is known until the next look.
+        """
+        found = self._read_functions(names)
+        chosen = {name: item for name, item in found.items() if item.current.managed and name in names}
+        unclear = [name for name, item in chosen.items() if item.deployed is not None and item.deployed.hides_instances]
+        deployments = self._read_deployments({name: chosen[name] for name in unclear[:1]})
+        own = {name: objects.status(item, deployments.get(name)) for name, item in chosen.items()}
+        waiting = {name: dataclasses.replace(own[name], state="starting", reason=None) for name in unclear[1:]}
+        return {**own, **waiting, **self._hosted.statuses(names)}
 
     # ---- translate -----------------------------------------------------------------------------------------------
 

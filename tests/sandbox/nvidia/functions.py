@@ -180,6 +180,9 @@ class CloudFunctions(RestService):
         body = bodies.function(_body(request))
         if body["containerImage"].startswith(STOCK):
             raise bodies.bad(f"Container image {body['containerImage']} is not in a registry of the account.")
+        if body["containerImage"].partition("/")[2].count(":") > 1:
+            # As NVIDIA's client of the registry does: a tag or a digest, not both.
+            raise bodies.bad(f"Container image {body['containerImage']} is malformed.")
         secrets = {entry["name"]: entry["value"] for entry in body.pop("secrets", [])}
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
         version = Version(function_id, body, secrets, now)

@@ -147,4 +147,5 @@ class _Function(_HttpsHost):
 
 
 def _last(image: str) -> str:
-    return image.rpartition(":")[0].rsplit("/", 1)[-1]
+    """Return the last part of an image's path, without tag and digest."""
+    return image.partition("@")[0].rsplit("/", 1)[-1].partition(":")[0]

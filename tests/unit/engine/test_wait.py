@@ -50,6 +50,7 @@ PHASES: list[t.Any] = [
         "the NIM exited with code 1 and wrote no log",
         "starting (the NIM exited with code 1 and wrote no log)",
     ),
+    ("starting", "it has loaded its model for 3 min", "loading model"),
     ("starting", None, "starting"),
     ("running", None, "ready"),
     ("failed", "the quota is used up", "failed: the quota is used up"),
@@ -164,9 +165,11 @@ def test_the_heartbeat_sums_up_in_one_line() -> None:
     wait = Wait({"aws": Script(looks)}, heartbeat=60).run()
     beats = [line for line in wait.lines if " of " in line]
     assert beats == [
-        "1:00  1 of 3 ready, 1 loading model, 1 waiting for GPU capacity",
-        "2:00  1 of 3 ready, 1 loading model, 1 waiting for GPU capacity",
+        "1:00  aws: 1 of 3 ready, 1 loading model, 1 waiting for GPU capacity",
+        "2:00  aws: 1 of 3 ready, 1 loading model, 1 waiting for GPU capacity",
     ]
+    both = Wait({"aws": Script({"nim-a": [READY]}), "gcp": Script({"nim-b": [LOADING] * 6 + [READY]})}, heartbeat=60)
+    assert [line for line in both.run().lines if " of " in line] == ["1:00  1 of 2 ready, 1 loading model"]
 
 
 def test_a_nim_that_fails_ends_early_and_the_others_go_on() -> None:

@@ -143,7 +143,7 @@ def test_missing_ones_are_left_out_of_an_inspection(tmp_path: Path) -> None:
 
 def test_engine_that_cannot_be_reached(tmp_path: Path) -> None:
     docker, _notes = play(tmp_path, """echo '{"ServerErrors": ["Cannot connect to the Docker daemon at unix:///x"]}'""")
-    with docker, pytest.raises(ProviderError, match="Is Docker running on this host"):
+    with docker, pytest.raises(ProviderError, match="Start Docker on this host"):
         docker.info()
 
 

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import Goal, execute, make_plan
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import resolve_all
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
+from ansible_collections.budgetguard.techops.plugins.module_utils._wait import Nim, Target, Waiter
 from tests.sandbox.state import DEFAULTS
 from tests.unit.nvidia.organisation import FLUX, HF_TOKEN, NGC_KEY, Organisation, done, state, well
 
@@ -50,6 +53,47 @@ def test_a_look_costs_one_call_and_one_for_each_that_runs(org: Organisation) -> 
     org.actions()
     org.run([{"node": "FLUX Dev", "gpu_tier": "l40s", "state": "present"}, {**LLAMA, "state": "present"}])
     assert org.actions() == ["ListFunctions", "GetDeployment"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_no_look_of_a_wait_costs_more_than_two_calls(
+    org: Organisation, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three functions that become ready at once, by an API that shows their instances in the list, and one that not."""
+    real = org.app.functions._shown
+    if not shown:
+        monkeypatch.setattr(org.app.functions, "_shown", lambda version: {**real(version), "activeInstances": None})
+    DEFAULTS.change({"startup_seconds": 0.3})
+    org.app.functions.add_image("stable-diffusion-3.5-large", "1.1.1")
+    nodes = ("FLUX Dev", "Llama 3.1", "SD 3.5 Large")
+    org.run([{"node": node, "gpu_tier": "l40s", "state": "started"} for node in nodes], wait=False)
+    provider = org.provider()
+    waiting = sorted(provider.statuses())
+    assert len(waiting) == 3
+    looks: list[list[str]] = []
+    deadline = time.monotonic() + 60
+    while waiting and time.monotonic() < deadline:
+        org.actions()
+        found = provider.progress(waiting)
+        looks.append(org.actions())
+        assert {status.state for status in found.values()} <= {"starting", "running"}
+        waiting = [name for name in waiting if found[name].state != "running"]
+    assert waiting == []
+    assert {len(actions) for actions in looks} == ({1} if shown else {1, 2})
+    assert {status.state for status in org.provider().statuses().values()} == {"running"}
+
+
+def test_a_wait_tells_why_a_function_failed(org: Organisation) -> None:
+    org.becomes("exits")
+    org.flux("started", goal={"wait": False})
+    target = Target("nvidia", org.provider, [Nim("nvidia", "FLUX Dev", FLUX, "FLUX Dev")])
+    lines: list[str] = []
+    waiter = Waiter([target], timeout=60, interval=0.05, heartbeat=600, say=lines.append)
+    waiter.run()
+    assert [line.partition("  ")[2] for line in lines] == [
+        "FLUX Dev on nvidia: failed: The container exited with code 1"
+    ]
+    assert waiter.problems() == {"nvidia": ["FLUX Dev: does not start: The container exited with code 1"]}
 
 
 def test_check_mode_changes_nothing(org: Organisation) -> None:

@@ -18,6 +18,7 @@ from tests.sandbox.nim_stub import HttpRequest
 from tests.sandbox.state import DEFAULTS
 from tests.unit.nvidia.organisation import Organisation
 
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 HEALTH = {"protocol": "HTTP", "uri": "/v1/health/ready", "port": 8000, "timeout": "PT10S", "expectedStatusCode": 200}
 BODY = {
     "name": "x",
@@ -65,6 +66,7 @@ def deploy(api: NvidiaSession, path: str, **changes: t.Any) -> dict[str, t.Any]:
         {"description": "x" * 257},
         {"secrets": [{"name": "a", "value": "x" * 8193}]},
         {"containerImage": "nvcr.io/nim/black-forest-labs/flux.1-dev:1.2.3"},
+        {"containerImage": f"nvcr.io/my-org/flux.1-dev:1.2.3@{DIGEST}"},
     ],
 )
 def test_functions_that_cannot_be(api: NvidiaSession, changes: dict[str, t.Any]) -> None:
@@ -153,6 +155,11 @@ def test_a_function_answers_at_its_own_host_while_it_runs(org: Organisation) -> 
     assert call(org, f"{endpoint}/v1/health/ready")[0] == 200
     status, content = call(org, f"{endpoint}/v1/infer", {"prompt": "a house"})
     assert (status, content["artifacts"][0]["finishReason"]) == (200, "SUCCESS")
+
+
+def test_a_function_of_an_image_by_its_digest_answers_as_the_model_does(org: Organisation) -> None:
+    endpoint = org.flux("started", tag=f"1.2.3@{DIGEST}").statuses["nim-flux-dev-l40s"].endpoint
+    assert call(org, f"{endpoint}/v1/infer", {"prompt": "a house"})[0] == 200
 
 
 def test_hosted_models_answer_with_a_key_and_the_list_without(org: Organisation, api: NvidiaSession) -> None:

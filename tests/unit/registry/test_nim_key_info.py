@@ -163,8 +163,8 @@ def test_one_line_per_problem(run: Run, options: dict[str, t.Any], problem: str)
     assert result["failed"]
     # FLUX Dev has two repositories behind the same gate.
     lines = result["msg"].splitlines()
-    assert lines == result["problems"]
     assert len(lines) <= 2
+    assert not {"images", "licences", "repositories"} & set(result), "nothing hides the problems"
     assert lines[0].startswith(problem)
     assert "CANARY" not in json.dumps(result)
 
