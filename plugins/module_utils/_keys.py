@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 
@@ -14,6 +15,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Wanted
 
 _KEY = re.compile(r"^[!-~]{16,}$")
+
+_SECRET_FIELDS = ("private_key", "private_key_id")
+"""The fields of a service account's key file that are to be hidden. The others are names and addresses of Google."""
 
 
 class KeyFormatError(ValueError):
@@ -41,10 +45,25 @@ def hide_json(module: AnsibleModule) -> None:
 
     AnsibleModule looks for secrets in what was given, which ansible-core before 2.19 turns from text into a mapping.
     It writes the mapping back as JSON, where a line end is a backslash and an n, and so no longer finds the key.
+
+    Of a mapping it hides each value, and so would put asterisks into the name of the project and into every new key
+    file that the module returns, which says "service_account" as the given one does. Those values are let through.
     """
     for name, option in module.argument_spec.items():
         if option.get("type") == "jsonarg" and option.get("no_log") and module.params[name]:
+            for field, value in _fields(module.params[name]).items():
+                if field not in _SECRET_FIELDS:
+                    module.no_log_values.discard(str(value))
             module.no_log_values.add(module.params[name])
+
+
+def _fields(text: str) -> dict[str, t.Any]:
+    """Return what is in a JSON object, nothing where it is none: who uses it says what is wrong with it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def missing_keys(

@@ -30,6 +30,10 @@ class AsleepError(ProviderError):
     """The whole target was switched off, so what is on it cannot be asked; nothing on it runs."""
 
 
+class UnreachableError(ProviderError):
+    """A part of the target does not answer: it is switched off, or there is no way to it from here."""
+
+
 class MissingLibraryError(Exception):
     """A Python library is not installed on the controller. ``package`` names what to install."""
 

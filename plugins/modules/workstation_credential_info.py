@@ -10,7 +10,8 @@ module: workstation_credential_info
 short_description: Try the credentials of a workstation
 description:
   - Logs in with a workstation's credentials, which needs no right in the cloud and costs nothing.
-  - On AWS that is C(sts:GetCallerIdentity). On Azure and Google Cloud it is asking for a token.
+  - On AWS that is C(sts:GetCallerIdentity). On Azure and Google Cloud it is asking for a token; on Google Cloud the
+    account also asks what it may do in its project, since a token that was given out may still be refused.
   - The key of NVIDIA is looked at by M(budgetguard.techops.nim_key_info).
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)

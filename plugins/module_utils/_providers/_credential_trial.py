@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""One harmless call with the credentials of a workstation, in each cloud. Logging in is enough, and needs no right."""
+"""One harmless call with the credentials of a workstation, in each cloud, which needs no right."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 import traceback
 import typing as t
@@ -51,6 +52,8 @@ PAUSE = 3.0
 """Seconds between two tries."""
 
 _GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_GOOGLE_PROJECTS = "https://cloudresourcemanager.googleapis.com/"
+_GOOGLE_PROJECTS_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER"
 
 
 def try_out(
@@ -114,19 +117,44 @@ def _gcp(fields: Fields) -> str:
         raise MissingLibraryError("google-auth", GOOGLE_IMPORT_ERROR)
     (text,) = _need(fields, "Service Account JSON")
     try:
-        content = json.loads(text)
+        # Older Ansible turns a text that looks like JSON into data.
+        content: t.Any = text if isinstance(text, t.Mapping) else json.loads(text)
+        if not isinstance(content, t.Mapping):
+            raise TypeError("the key file is not an object")
         credentials = google.oauth2.service_account.Credentials.from_service_account_info(
             content, scopes=[_GOOGLE_SCOPE]
         )
     except (ValueError, TypeError) as error:
         raise ProviderError("the service account's key file is not one that Google's library can read") from error
     email = str(content.get("client_email"))
+    request = google.auth.transport.requests.Request()
     try:
-        credentials.refresh(google.auth.transport.requests.Request())
+        credentials.refresh(request)
     except google.auth.exceptions.GoogleAuthError as error:
         secret = str(content.get("private_key"))
         raise ProviderError(f"Google refuses the key of {email}: {_plain(error, secret)}") from error
+    if _google_refuses_token(request, str(content.get("project_id")), str(credentials.token)):
+        raise ProviderError(f"Google has given a token to {email}, but does not accept it (401 UNAUTHENTICATED)")
     return email
+
+
+def _google_refuses_token(request: t.Any, project: str, token: str) -> bool:
+    """Ask what the account may do in its project, which everybody may ask of themselves.
+
+    Only a refusal of the token counts. Roles take minutes to be known everywhere, and the API may not be enabled.
+    """
+    url = (os.environ.get(_GOOGLE_PROJECTS_VARIABLE) or _GOOGLE_PROJECTS).rstrip("/")
+    try:
+        answer = request(
+            f"{url}/v3/projects/{project}:testIamPermissions",
+            method="POST",
+            body=json.dumps({"permissions": ["container.clusters.get"]}).encode(),
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            timeout=15,
+        )
+    except google.auth.exceptions.TransportError:
+        return False
+    return bool(answer.status == 401)
 
 
 _LOGINS: dict[str, t.Callable[[Fields], str]] = {"aws": _aws, "azure": _azure, "gcp": _gcp}

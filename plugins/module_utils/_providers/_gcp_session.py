@@ -47,6 +47,8 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 CONTAINER_HOST = "container.googleapis.com"
 COMPUTE_URL = "https://compute.googleapis.com/compute/v1/"
+IAM_URL = "https://iam.googleapis.com/"
+RESOURCE_MANAGER_URL = "https://cloudresourcemanager.googleapis.com/"
 
 ATTEMPTS = 6
 """Tries per call when Google throttles or fails in passing: together about half a minute."""
@@ -84,6 +86,8 @@ _FALLBACKS = {
     "service_account_contents": ("GCP_SERVICE_ACCOUNT_CONTENTS",),
     "container_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER",),
     "compute_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE",),
+    "iam_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM",),
+    "resource_manager_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER",),
 }
 """The environment variables that count where an option is not set: those of google.cloud, then those of gcloud."""
 
@@ -140,6 +144,9 @@ class GcpSession:
                 f"project is not set and {self.who} names none; set project or the environment variable GCP_PROJECT"
             )
         self._compute_url = (_setting(options, "compute_endpoint") or COMPUTE_URL).rstrip("/")
+        self.iam_url = (_setting(options, "iam_endpoint") or IAM_URL).rstrip("/")
+        manager = _setting(options, "resource_manager_endpoint") or RESOURCE_MANAGER_URL
+        self.resource_manager_url = manager.rstrip("/")
         self._login = t.cast(t.Any, _Login(credentials))
         self._http = google.auth.transport.requests.AuthorizedSession(self._login)
         host = (_setting(options, "container_endpoint") or CONTAINER_HOST).rstrip("/")
@@ -168,6 +175,30 @@ class GcpSession:
                 raise BusyError(str(exc), _operation_in(str(cause.message))) from exc
             if isinstance(cause, (api_errors.Conflict, api_errors.PreconditionFailed)):
                 raise ConflictError(str(exc)) from exc
+            raise
+
+    def rest(
+        self, doing: str, method: str, url: str, body: dict[str, t.Any] | None = None, missing: bool = False
+    ) -> dict[str, t.Any] | None:
+        """Make one call of an API for which there is no SDK here, and return its JSON.
+
+        ``missing`` allows that there is no such thing and returns None then. Raises ConflictError if somebody else was
+        quicker, and ProviderError, both caused by the SDK's error.
+        """
+
+        def send() -> t.Any:
+            answer = self._http.request(method, url, json=body, timeout=_CALL_TIMEOUT)
+            if missing and answer.status_code == 404:
+                return None
+            if answer.status_code >= 400:
+                raise api_errors.from_http_response(answer)
+            return answer.json()
+
+        try:
+            return t.cast("dict[str, t.Any] | None", self._attempt(doing, send))
+        except ProviderError as exc:
+            if isinstance(exc.__cause__, (api_errors.Conflict, api_errors.PreconditionFailed)):
+                raise ConflictError(str(exc)) from exc.__cause__
             raise
 
     def cluster(self, name: str) -> dict[str, t.Any] | None:
@@ -240,7 +271,7 @@ class GcpSession:
                 raise ProviderError(f"cannot {doing}: Google does not accept {self.who}: {_first_line(exc)}") from exc
             except api_errors.GoogleAPICallError as exc:
                 problem, cause = _describe(exc), exc
-                if exc.code not in _PASSING_STATUSES or _is_busy(exc):
+                if exc.code not in _PASSING_STATUSES or _is_busy(exc) or _is_full(exc):
                     raise ProviderError(f"cannot {doing}: {problem}") from exc
             except requests.RequestException as exc:
                 problem, cause = f"no connection ({exc})", exc
@@ -336,6 +367,11 @@ def _is_busy(exc: t.Any) -> bool:
         or "concurrent operations quota" in text
         or _operation_in(text) is not None
     )
+
+
+def _is_full(exc: t.Any) -> bool:
+    """Say whether a refusal means that there are as many of something as there may be, which does not pass."""
+    return "Maximum number of" in str(exc.message)
 
 
 def _operation_in(text: str) -> str | None:

@@ -20,6 +20,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
     ConflictError,
     MissingLibraryError,
     ProviderError,
+    UnreachableError,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._cluster import ClusterAccess
 
@@ -41,6 +42,8 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 
 ATTEMPTS = 5
 _PASSING_STATUSES = (429, 500, 502, 503, 504)
+_NO_ANSWER = (502, 503, 504)
+"""What something on the way says in the place of an API server that does not answer."""
 _TIMEOUT_SECONDS = (10, 60)
 
 _APIS: dict[str, tuple[str, str]] = {
@@ -53,6 +56,7 @@ _APIS: dict[str, tuple[str, str]] = {
     "PersistentVolumeClaim": ("CoreV1Api", "namespaced_persistent_volume_claim"),
     "Pod": ("CoreV1Api", "namespaced_pod"),
     "Role": ("RbacAuthorizationV1Api", "namespaced_role"),
+    "RoleBinding": ("RbacAuthorizationV1Api", "namespaced_role_binding"),
     "Secret": ("CoreV1Api", "namespaced_secret"),
     "Service": ("CoreV1Api", "namespaced_service"),
 }
@@ -63,16 +67,25 @@ class KubeClient:
     """The Kubernetes API of one cluster.
 
     Raises ProviderError with what was being done and what the API server answered, ConflictError if somebody else
-    changed the object meanwhile. What passes (429, 5xx, a lost connection) is tried again.
+    changed the object meanwhile, UnreachableError if nobody answers. What passes (429, 5xx, a lost connection) is tried
+    again.
     """
 
     def __init__(
-        self, access: ClusterAccess, advice: t.Mapping[int, str], sleep: t.Callable[[float], None] = time.sleep
+        self,
+        access: ClusterAccess,
+        advice: t.Mapping[int, str],
+        sleep: t.Callable[[float], None] = time.sleep,
+        attempts: int = ATTEMPTS,
     ) -> None:
-        """``advice`` is what to add to an error of a status code, such as which role a refused deployer lacks."""
+        """``advice`` is what to add to an error of a status code, such as which role a refused deployer lacks.
+
+        ``attempts`` is how often a call is tried before it counts as failed.
+        """
         if not HAS_KUBERNETES:
             raise MissingLibraryError("kubernetes", KUBERNETES_IMPORT_ERROR)
         self._advice = advice
+        self._attempts = attempts
         self._sleep = sleep
         configuration: t.Any = kubernetes.Configuration(host=access.host)
         configuration.ca_cert_data = access.ca_pem
@@ -185,12 +198,12 @@ class KubeClient:
                 answer = method(*words, **options, _preload_content=False, _request_timeout=_TIMEOUT_SECONDS)
                 return t.cast(bytes, answer.data)
             except kubernetes.ApiException as exc:
-                if exc.status not in _PASSING_STATUSES or attempt == ATTEMPTS:
+                if exc.status not in _PASSING_STATUSES or attempt == self._attempts:
                     raise self._error(doing, exc) from exc
                 self._sleep(_pause(exc, attempt))
             except (urllib3.exceptions.HTTPError, OSError) as exc:
-                if attempt == ATTEMPTS or isinstance(exc, urllib3.exceptions.SSLError):
-                    raise ProviderError(f"cannot {doing}: the cluster does not answer ({exc})") from exc
+                if attempt == self._attempts or isinstance(exc, urllib3.exceptions.SSLError):
+                    raise UnreachableError(f"cannot {doing}: the cluster does not answer ({exc})") from exc
                 self._sleep(_pause(None, attempt))
 
     def _error(self, doing: str, exc: kubernetes.ApiException) -> ProviderError:
@@ -201,6 +214,8 @@ class KubeClient:
             return _NotFoundError(text)
         if exc.status == 409:
             return ConflictError(text)
+        if exc.status in _NO_ANSWER:
+            return UnreachableError(text)
         return ProviderError(text)
 
 

@@ -188,6 +188,14 @@ def artists_role(settings: KubeSettings) -> Manifest:
     return _signed(manifest)
 
 
+def artist_binding(settings: KubeSettings, name: str, users: t.Sequence[str]) -> Manifest:
+    """Return the RoleBinding that gives one artist the Role for artists, under each name that the cluster knows."""
+    manifest = _object("rbac.authorization.k8s.io/v1", "RoleBinding", name, SHARED, settings.namespace)
+    manifest["roleRef"] = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ARTISTS_ROLE}
+    manifest["subjects"] = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user} for user in users]
+    return _signed(manifest)
+
+
 def device_plugin(image: str) -> Manifest:
     """Return NVIDIA's device plugin for the machines of our GPU pools, where the platform does not bring it."""
     manifest = _object("apps/v1", "DaemonSet", DEVICE_PLUGIN, SHARED, DEVICE_PLUGIN_NAMESPACE)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Google Cloud: OAuth for a service account, Google Kubernetes Engine, quotas of Compute Engine."""
+"""Simulated Google Cloud: OAuth and IAM of service accounts, Kubernetes Engine, quotas of Compute Engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.gcp.gke import KubernetesEngine
+from tests.sandbox.gcp.iam import Iam
 from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth
+from tests.sandbox.gcp.projects import ResourceManager
 from tests.sandbox.gcp.quotas import ComputeQuotas
 from tests.sandbox.kube import KubeApplication
 
@@ -26,7 +28,10 @@ class GcpApplication:
         self._oauth = GoogleOauth(self.account, calls, interferences)
         self.quotas = ComputeQuotas(self.account, self._oauth, calls, interferences)
         self._gke = KubernetesEngine(self.account, self._oauth, self.quotas, kube, ca_pem, calls, interferences)
-        self._services = (self._gke, self.quotas, self._oauth)
+        self._iam = Iam(self.account, self._oauth, calls, interferences)
+        projects = ResourceManager(self.account, self._oauth, calls, interferences)
+        # The paths of IAM are below those that GKE claims.
+        self._services = (self._iam, projects, self._gke, self.quotas, self._oauth)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Google Cloud, by its path."""
@@ -38,7 +43,7 @@ class GcpApplication:
 
     def resources(self) -> dict[str, list[str]]:
         """Return the names of what exists, by kind."""
-        return self._gke.resources()
+        return {**self._gke.resources(), **self._iam.resources()}
 
     def environment(self, url: str, key_file: Path) -> dict[str, str]:
         """Return the variables that lead clients here. `key_file` is where the service account's key is."""
@@ -47,9 +52,12 @@ class GcpApplication:
             "GOOGLE_CLOUD_PROJECT": self.account.project,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{url}/compute/v1/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": f"{url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
         }
 
     def reset(self) -> None:
         """Forget all resources."""
         self._gke.reset()
         self.quotas.reset()
+        self.account.reset()

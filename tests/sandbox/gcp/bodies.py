@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 from collections.abc import Iterator
 from typing import Any
+
+from werkzeug.wrappers import Request
 
 from tests.sandbox.rest import ApiError
 
@@ -52,6 +55,28 @@ def _unknown_enums(message: Any, place: str) -> Iterator[str]:
         elif field.type == TYPE_MESSAGE and not field.message_type.GetOptions().map_entry:
             for item in value if field.is_repeated else [value]:
                 yield from _unknown_enums(item, here)
+
+
+def check_fields(place: str, value: Any, fields: dict[str, type]) -> Json:
+    """Return an object that has nothing but these fields, with values of these types. Raises `ApiError`."""
+    if not isinstance(value, dict):
+        raise invalid(f"Invalid value at '{place}', it must be an object.")
+    for name, content in value.items():
+        if name not in fields:
+            raise invalid(f"Invalid JSON payload received. Unknown name \"{name}\" at '{place}': Cannot find field.")
+        if not isinstance(content, fields[name]) or isinstance(content, bool):
+            raise invalid(f"Invalid value at '{place}.{name}' ({fields[name].__name__}).")
+    return value
+
+
+def read_object(request: Request, fields: dict[str, type]) -> Json:
+    """Return the body of a request: an object with these fields. No body is an empty one. Raises `ApiError`."""
+    text = request.get_data(as_text=True).strip() or "{}"
+    try:
+        body = json.loads(text)
+    except ValueError:
+        raise invalid("Invalid JSON payload received.") from None
+    return check_fields("body", body, fields)
 
 
 def invalid(message: str) -> ApiError:

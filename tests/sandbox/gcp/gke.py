@@ -33,7 +33,7 @@ from tests.sandbox.gcp.gke_rules import (
     taint_gpus,
     version_of,
 )
-from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth, google_error
+from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth, check_permission, google_error
 from tests.sandbox.gcp.quotas import GLOBAL, GLOBAL_QUOTAS, ComputeQuotas, check_project
 from tests.sandbox.kube import KubeApplication, NodePool
 from tests.sandbox.operations import Failure, Operation, Operations, now
@@ -57,6 +57,24 @@ DOING = {
     "DELETE_NODE_POOL": "deleting a node pool for cluster",
     "UPDATE_NODE_POOL": "updating a node pool for cluster",
     "SET_NODE_POOL_SIZE": "resizing a node pool for cluster",
+}
+#: The permission of IAM that each operation needs.
+PERMISSIONS = {
+    "GetServerConfig": "container.clusters.list",
+    "ListClusters": "container.clusters.list",
+    "CreateCluster": "container.clusters.create",
+    "GetCluster": "container.clusters.get",
+    "DeleteCluster": "container.clusters.delete",
+    "SetLabels": "container.clusters.update",
+    "ListNodePools": "container.clusters.get",
+    "CreateNodePool": "container.clusters.update",
+    "GetNodePool": "container.clusters.get",
+    "UpdateNodePool": "container.clusters.update",
+    "DeleteNodePool": "container.clusters.update",
+    "SetNodePoolAutoscaling": "container.clusters.update",
+    "SetNodePoolSize": "container.clusters.update",
+    "ListOperations": "container.operations.list",
+    "GetOperation": "container.operations.get",
 }
 #: Changes of a node pool that the sandbox knows: the field of the request and the one of NodeConfig.
 CHANGES_OF_CONFIG = {"labels": "labels", "taints": "taints", "tags": "tags", "resourceLabels": "resourceLabels"}
@@ -172,8 +190,12 @@ class KubernetesEngine(RestService):
 
     def check(self, request: Request, values: PathValues) -> None:
         """Refuse requests without a token of Google's, and other projects."""
-        self._oauth.check_google(request)
+        who = self._oauth.check_google(request)
         check_project(self._account, values, "container.clusters.get")
+        for route in self._routes:
+            if route.method == request.method and route.match(request.path) is not None:
+                place = request.path.removeprefix("/v1/").partition(":")[0]
+                check_permission(self._account, who, PERMISSIONS[route.action], place)
         self._operations.advance()
 
     def error_response(self, error: ApiError) -> Response:
@@ -327,7 +349,8 @@ class KubernetesEngine(RestService):
             cluster.kube_id,
             version=".".join(cluster.version.split(".")[:2]),
             pools=machines,
-            authorize=self._oauth.is_access_token,
+            authorize=self._oauth.opens_kubernetes,
+            identify=self._oauth.kubernetes_user,
             internal_annotation=INTERNAL_ANNOTATION,
             network_policy=network.get("datapathProvider") == "ADVANCED_DATAPATH" or policy.get("enabled", False),
         )

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.gcp.machines import ACCELERATORS, REGIONS, gpu_quota
-from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth, google_error
+from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth, check_permission, google_error
 from tests.sandbox.rest import ApiError, PathValues, RestService, Route, json_response
 
 GLOBAL = "global"
@@ -55,8 +55,10 @@ class ComputeQuotas(RestService):
 
     def check(self, request: Request, values: PathValues) -> None:
         """Refuse requests without a token of Google's, and other projects."""
-        self._oauth.check_google(request)
+        who = self._oauth.check_google(request)
         check_project(self._account, values, "compute.projects.get")
+        permission = "compute.regions.get" if "location" in values else "compute.projects.get"
+        check_permission(self._account, who, permission, request.path.removeprefix("/compute/v1/"))
 
     def error_response(self, error: ApiError) -> Response:
         """Return an error as Google's APIs write it."""

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.ecs_runtime import Outcome
+from tests.sandbox.kube.access import User
 from tests.sandbox.kube.cluster import Cluster
 from tests.sandbox.kube.errors import KubeError
 from tests.sandbox.kube.gateway import BalancerHost, find_balancer
@@ -48,16 +49,18 @@ class KubeApplication:
         authorize: Callable[[str | None], bool],
         internal_annotation: tuple[str, str],
         network_policy: bool = True,
+        identify: Callable[[str], User | None] = lambda _token: None,
     ) -> None:
         """Make an empty cluster that runs. ``pools`` is asked on each request. Raises ValueError.
 
         ``authorize`` says whether a bearer token is good here; it is asked with None for a request without one.
+        ``identify`` says whose it is; with None they may do everything, otherwise what Roles and RoleBindings allow.
         """
         if not cluster_id or "/" in cluster_id:
             raise ValueError(f"cluster_id must be one part of a path, got {cluster_id!r}")
         if cluster_id in self._clusters:
             raise ValueError(f"there is a cluster {cluster_id!r} already")
-        settings = ClusterSettings(cluster_id, version, pools, authorize, internal_annotation, network_policy)
+        settings = ClusterSettings(cluster_id, version, pools, authorize, internal_annotation, network_policy, identify)
         with STATE_LOCK:
             self._clusters[cluster_id] = Cluster(settings, len(self._clusters), self.outcome_of)
 
@@ -160,9 +163,9 @@ class KubeApplication:
             if cluster is None or not cluster.running:
                 # A real one is not even there: its name is gone, or nobody listens.
                 return Response("The cluster does not exist or is stopped\n", status=502, content_type="text/plain")
-            _check_login(cluster, kube)
+            user = _log_in(cluster, kube)
             cluster.advance()
-            answer = cluster.answer(kube)
+            answer = cluster.answer(kube, user)
         if answer.stream is not None:
             return Response(_lines(answer.stream), status=200, content_type="application/json")
         if answer.text is not None:
@@ -173,12 +176,12 @@ class KubeApplication:
         return response
 
 
-def _check_login(cluster: Cluster, kube: KubeRequest) -> None:
-    if cluster.settings.authorize(kube.token):
-        return
-    if kube.token is None:
-        raise kube.anonymous_error
-    raise KubeError(401, "Unauthorized", "Unauthorized")
+def _log_in(cluster: Cluster, kube: KubeRequest) -> User | None:
+    if not cluster.settings.authorize(kube.token):
+        if kube.token is None:
+            raise kube.anonymous_error
+        raise KubeError(401, "Unauthorized", "Unauthorized")
+    return cluster.settings.identify(kube.token or "")
 
 
 def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[bytes]:

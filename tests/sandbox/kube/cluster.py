@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.sandbox.ecs_runtime import Outcome
+from tests.sandbox.kube.access import User, check_access, may
 from tests.sandbox.kube.addresses import Addresses
 from tests.sandbox.kube.discovery import answer_discovery
 from tests.sandbox.kube.errors import KubeError, bad_request, no_such_route, not_simulated
@@ -87,11 +88,15 @@ class Cluster:
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    def answer(self, request: KubeRequest) -> Answer:
-        """Answer a request of somebody who may ask. Raises KubeError."""
+    def answer(self, request: KubeRequest, user: User | None = None) -> Answer:
+        """Answer a request. Raises KubeError. ``user`` is whose rights are those of Roles; None may do everything."""
+        if user is not None:
+            check_access(self.store, user, request)
         kind = request.kind
         if kind is None:
-            return answer_discovery(request, self.settings.version)
+            return answer_discovery(
+                request, self.settings.version, lambda spec: user is None or may(self.store, user, spec)
+            )
         request.check_options()
         if request.subresource:
             return self._answer_subresource(request, kind)

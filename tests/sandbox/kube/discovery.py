@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.sandbox.kube.errors import bad_request, no_such_route
@@ -17,11 +18,14 @@ OPENAPI = "/openapi/v3"
 HEALTH = ("/healthz", "/livez", "/readyz")
 
 
-def answer_discovery(request: KubeRequest, version: str) -> Answer:
-    """Answer a request that is about no object. Raises KubeError for a path that is not there."""
+def answer_discovery(request: KubeRequest, version: str, may: Callable[[dict[str, Any]], bool]) -> Answer:
+    """Answer a request that is about no object. Raises KubeError for a path that is not there.
+
+    ``may`` says of the ``spec`` of a SelfSubjectAccessReview whether whoever asks may do that.
+    """
     path = request.path.rstrip("/")
     if request.method == "POST" and path == ACCESS_REVIEW:
-        return _access_review(request)
+        return _access_review(request, may)
     if request.method != "GET":
         raise no_such_route()
     if path in HEALTH:
@@ -103,11 +107,10 @@ def _openapi(api_version: str, prefix: str) -> dict[str, Any]:
     return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": api_version}, "paths": paths}
 
 
-def _access_review(request: KubeRequest) -> Answer:
-    """Say yes: whoever is let in may do everything here."""
+def _access_review(request: KubeRequest, may: Callable[[dict[str, Any]], bool]) -> Answer:
     body = request.body()
     spec = body.get("spec")
     if not isinstance(spec, dict) or not ({"resourceAttributes", "nonResourceAttributes"} & set(spec)):
         raise bad_request("spec.resourceAttributes or spec.nonResourceAttributes is required")
     review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}}
-    return Answer(201, {**review, "spec": spec, "status": {"allowed": True}})
+    return Answer(201, {**review, "spec": spec, "status": {"allowed": may(spec)}})

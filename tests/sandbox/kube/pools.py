@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.sandbox.kube.access import User
+
 
 @dataclass(frozen=True)
 class NodePool:
@@ -45,3 +47,5 @@ class ClusterSettings:
     internal_annotation: tuple[str, str]
     #: Whether something in the cluster enforces NetworkPolicies.
     network_policy: bool
+    #: Whose rights are those of the cluster's Roles? None is somebody who may do everything, such as a deployer.
+    identify: Callable[[str], User | None] = lambda _token: None

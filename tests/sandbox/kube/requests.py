@@ -107,11 +107,15 @@ class KubeRequest:
     @property
     def anonymous_error(self) -> KubeError:
         """Return what somebody without a token is told: the request is tried in the name of nobody."""
-        who = 'User "system:anonymous" cannot'
+        return self.forbidden("system:anonymous", "patch" if self.verb == "apply" else self.verb)
+
+    def forbidden(self, user: str, verb: str) -> KubeError:
+        """Return what a user is told who may not do this."""
+        who = f'User "{user}" cannot'
         if self.kind is None:
-            return KubeError(403, "Forbidden", f'forbidden: {who} {self.verb} path "{self.path}"')
-        verb = "patch" if self.verb == "apply" else self.verb
-        what = f'resource "{self.kind.plural}" in API group "{self.kind.group}"'
+            return KubeError(403, "Forbidden", f'forbidden: {who} {verb} path "{self.path}"')
+        below = f"/{self.subresource}" if self.subresource else ""
+        what = f'resource "{self.kind.plural}{below}" in API group "{self.kind.group}"'
         where = f' in the namespace "{self.namespace}"' if self.namespace else " at the cluster scope"
         name = f' "{self.name}"' if self.name else ""
         return KubeError(403, "Forbidden", f"{self.kind.resource}{name} is forbidden: {who} {verb} {what}{where}")
