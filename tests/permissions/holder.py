@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_session import AwsSession
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_settings import AwsSettings
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
 from tests.aws.account import REGION, Account
 from tests.aws.artist import Artist
 from tests.sandbox import Sandbox
@@ -90,9 +93,14 @@ class _AsUser(Account):
     def __init__(self, holder: Holder) -> None:
         super().__init__(holder.sandbox)
         self._options = holder.options
+        # Opening clients takes longer than all calls, so they are opened once.
+        self._session = AwsSession(self.options())
 
     def options(self, **changes: t.Any) -> dict[str, t.Any]:
         return super().options(**{**self._options, **changes})
+
+    def provider(self, **changes: t.Any) -> Aws:
+        return Aws(self._session, AwsSettings.from_options(self.options(**changes)))
 
 
 class _ArtistAsUser(Artist):

@@ -162,7 +162,7 @@ def _life(account: Account, owner: Account) -> Iterator[Outcome]:
     yield account.run(entry, LLAMA, settings=changed)
     yield account.run(FLUX, state="started", settings=changed)
     account.provider().progress([FLUX_NAME])
-    for name, outcome in ((FLUX_NAME, "no_capacity"), (LLAMA_NAME, "exits")):
+    for name, outcome in ((LLAMA_NAME, "no_capacity"), (FLUX_NAME, "exits")):
         account.control.nim(name, outcome, log_lines=["no licence"])
     yield account.run(FLUX, state="stopped", settings=changed)
     yield account.run(FLUX, LLAMA, state="started", wait=False, settings=changed)
@@ -191,8 +191,9 @@ def _disturb(owner: Account) -> None:
 
 def _await_reasons(account: Account) -> None:
     """Look at the NIMs until it is known of both why they do not run."""
+    provider = account.provider()
     for _attempt in range(60):
-        reasons = " ".join(str(status.reason) for status in account.info().values())
+        reasons = " ".join(str(status.reason) for status in provider.statuses(explain=True).values())
         if all(mark in reasons for mark in REASONS):
             return
     raise AssertionError(reasons)

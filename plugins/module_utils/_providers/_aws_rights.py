@@ -38,7 +38,7 @@ class Grant:
     purpose: str
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ("*",)
-    condition: Condition = dataclasses.field(default_factory=dict)
+    condition: Condition = dataclasses.field(default_factory=dict, hash=False)
 
     def statement(self) -> dict[str, t.Any]:
         """Return it as IAM writes it."""

@@ -36,6 +36,6 @@ def check_access(
     wanted = needs(Call(service, action, region, params, common))
     noted += [asdict(need) for need in wanted]
     for need in wanted:
-        if not may(need, identity.policies, identity.boundary):
+        if not may(need, identity.holdings.policies, identity.holdings.boundary):
             message = f"User: {identity.arn} is not authorized to perform: {need.action} on resource: {need.resource}"
             raise aws_error(DENIED.get(service, "AccessDenied"), message)
