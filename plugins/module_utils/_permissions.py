@@ -91,7 +91,7 @@ def run_permissions(module: AnsibleModule, look: t.Callable[[t.Sequence[str]], F
 
 def split_optional(rights: t.Iterable[Right], held: t.Callable[[Right], bool], where: str) -> Findings:
     """Compare rights with what is held. Those that only some need are named in a note, and are no gap."""
-    listed = list(dict.fromkeys(rights))
+    listed = list({(right.name, right.of_data): right for right in reversed(list(rights))}.values())[::-1]
     lacking = [right for right in listed if not held(right)]
     return Findings(
         identity=None,

@@ -33,7 +33,7 @@ def test_who_has_the_policies_lacks_nothing(sandbox: Sandbox, role: str) -> None
     holder = Holder(sandbox, CHECK, *_aws_rights.POLICIES[role])
     found = _aws_permissions.look(holder.connection(), [role])
     assert (found.missing, found.unchecked, found.identity) == ((), (), holder.arn)
-    assert found.checked > 10
+    assert found.checked >= 10
     assert [call["status"] for call in sandbox.control.calls(service="iam") if call["needs"]].count(403) == 0
 
 

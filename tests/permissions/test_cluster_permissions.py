@@ -20,6 +20,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers imp
     _gcp_rights,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_rights import graph_permissions
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers.azure import GROUPS_API
 from tests.clusters.cluster import Cluster
 from tests.gcp.artist import Artist
 from tests.sandbox import Sandbox
@@ -102,7 +103,8 @@ def test_what_is_missing_on_azure_is_named_with_its_purpose(sandbox: Sandbox) ->
 
 
 def test_the_resource_group_is_asked_where_there_is_one(sandbox: Sandbox) -> None:
-    Cluster(sandbox, "azure").run("FLUX Dev@a100-80gb")
+    session = _azure_permissions.AzureSession(Cluster(sandbox, "azure").options())
+    session.rest("make a group", "PUT", "resourceGroups/studio", GROUPS_API, {"location": "eastus"})
     sandbox.control.azure_permissions()
     assert {gap.where for gap in _azure(sandbox, "readonly").missing} == {"the resource group studio"}
 

@@ -86,8 +86,11 @@ def _life(cluster: Cluster) -> Iterator[t.Any]:
     yield cluster.run(FLUX, LLAMA, check_mode=True)
     yield cluster.run(FLUX, LLAMA)
     yield cluster.run({"node": "FLUX Dev", "gpu_tier": "a100-80gb", "replicas": 2}, LLAMA)
+    yield cluster.run(FLUX, state="started", wait=False)
     if cluster.cloud == "azure":
         yield cluster.run(FLUX, state="stopped", settings={"stop_cluster": True})
+    else:
+        yield cluster.run(FLUX, state="stopped")
     cluster.control.nim(FLUX_NAME, "exits", log_lines=["no licence"])
     yield cluster.run(FLUX, state="started", wait=False)
     _await_reason(cluster)
