@@ -414,6 +414,7 @@ WITHOUT_RESOURCE = frozenset(
             f"elbv2:Describe{name}"
             for name in ("Listeners", "LoadBalancers", "Rules", "TargetGroups", "TargetHealth", "Tags")
         ),
+        "iam:ListUsers",
         "logs:DescribeLogGroups",
         "secretsmanager:ListSecrets",
     )
@@ -443,7 +444,9 @@ RESOURCES: dict[str, Callable[[Call], list[Need]]] = {
     "ecs:DescribeTasks": _tasks,
     "ecs:ListTasks": _list_tasks,
     "ecs:PutClusterCapacityProviders": _cluster,
+    "ecs:ExecuteCommand": lambda call: [call.need(call.arn(f"task/{_last(call.get('cluster'))}/{call.get('task')}"))],
     "ecs:RegisterTaskDefinition": _register,
+    "ecs:RunTask": lambda call: [call.need(_task_definition_arn(call))],
     "ecs:TagResource": _tag_ecs,
     "ecs:UpdateCapacityProvider": _capacity_providers,
     "ecs:UpdateService": _service,
