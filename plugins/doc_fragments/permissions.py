@@ -13,8 +13,8 @@ class ModuleDocFragment:
 options:
   roles:
     description:
-      - What the caller is to do. V(deployer) is to deploy, start, stop and remove NIMs. V(identities) is to make, rotate
-        and revoke identities of workstations. V(readonly) is what C(status), C(health), C(endpoints) and
+      - What the caller is to do. V(deployer) is to deploy, start, stop and remove NIMs. V(identities) is to make,
+        rotate and revoke identities of workstations. V(readonly) is what C(status), C(health), C(endpoints) and
         C(workstations) need.
     type: list
     elements: str

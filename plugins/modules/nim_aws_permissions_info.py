@@ -24,8 +24,8 @@ extends_documentation_fragment:
 notes:
   - The caller needs C(iam:SimulatePrincipalPolicy) on itself, and C(iam:GetRole) where it is a role. Both are in
     C(policies/aws/permissions_check.json). Where it may not ask, RV(unchecked) says so.
-  - IAM's simulation does not know conditions in policies of the organization (SCP, RCP), nor session policies. What they
-    forbid is seen on the first real call only.
+  - IAM's simulation does not know conditions in policies of the organization (SCP, RCP), nor session policies. What
+    they forbid is seen on the first real call only.
 seealso:
   - module: budgetguard.techops.nim_aws
 """

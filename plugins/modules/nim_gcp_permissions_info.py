@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: nim_gcp_permissions_info
 short_description: Tell which rights are missing on Google Cloud
 description:
-  - Asks Google Cloud's Resource Manager which of the permissions that the collection needs the caller has in the project
-    (C(projects.testIamPermissions)). Nothing is created, and no permission is used.
+  - Asks Google Cloud's Resource Manager which of the permissions that the collection needs the caller has in the
+    project (C(projects.testIamPermissions)). Nothing is created, and no permission is used.
   - Permissions inside the cluster are permissions of IAM, too, so they are in it. What Kubernetes' own roles allow in
     addition is not looked at.
   - It does not fail where permissions are missing. Look at RV(complete).

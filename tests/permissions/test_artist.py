@@ -59,7 +59,7 @@ def test_a_key_of_a_workstation_starts_and_stops_and_does_nothing_else(running_s
         lambda: artist.client("secretsmanager", key).get_secret_value(SecretId="budgetguard/nim"),
         lambda: artist.client("secretsmanager", key).describe_secret(SecretId="budgetguard/nim"),
         lambda: iam.create_access_key(UserName="ws-ws-01"),
-        lambda: iam.list_users(),
+        iam.list_users,
         lambda: iam.get_user(UserName="ws-ws-01"),
         lambda: iam.put_user_policy(UserName="ws-ws-01", PolicyName="more", PolicyDocument=json.dumps(everything)),
         lambda: iam.simulate_principal_policy(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""What the controller needs on Google Cloud, and why. The files in C(policies/gcp) are written from this. Makes no calls.
+"""What the controller needs on Google Cloud, and why. C(policies/gcp) is written from this. Makes no calls.
 
 Names are those of docs.cloud.google.com/iam/docs/roles-permissions. What is allowed inside a cluster is a permission of
 IAM, too, and holds in all namespaces of all clusters of the project.
