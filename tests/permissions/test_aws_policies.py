@@ -192,7 +192,7 @@ def _disturb(owner: Account) -> None:
 
 def _await_reasons(account: Account) -> None:
     """Look at the NIMs until it is known of both why they do not run."""
-    provider = account.provider()
+    provider, reasons = account.provider(), ""
     for _attempt in range(60):
         reasons = " ".join(str(status.reason) for status in provider.statuses(explain=True).values())
         if all(mark in reasons for mark in REASONS):

@@ -20,6 +20,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers imp
     _gcp_rights,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_rights import graph_permissions
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_session import AzureSession
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.azure import GROUPS_API
 from tests.clusters.cluster import Cluster
 from tests.gcp.artist import Artist
@@ -103,7 +104,7 @@ def test_what_is_missing_on_azure_is_named_with_its_purpose(sandbox: Sandbox) ->
 
 
 def test_the_resource_group_is_asked_where_there_is_one(sandbox: Sandbox) -> None:
-    session = _azure_permissions.AzureSession(Cluster(sandbox, "azure").options())
+    session = AzureSession(Cluster(sandbox, "azure").options())
     session.rest("make a group", "PUT", "resourceGroups/studio", GROUPS_API, {"location": "eastus"})
     sandbox.control.azure_permissions()
     assert {gap.where for gap in _azure(sandbox, "readonly").missing} == {"the resource group studio"}
@@ -122,7 +123,9 @@ def _token(claims: object) -> str:
 
 
 def test_a_token_tells_its_permissions() -> None:
-    assert graph_permissions(_token({"roles": ["Application.ReadWrite.OwnedBy"]})) == {"Application.ReadWrite.OwnedBy"}
+    assert graph_permissions(_token({"roles": ["Application.ReadWrite.OwnedBy"]})) == frozenset(
+        {"Application.ReadWrite.OwnedBy"}
+    )
     assert graph_permissions(_token({"scp": "User.Read"})) == frozenset()
     for unreadable in ("", "opaque", "a.b.c", _token([])):
         assert graph_permissions(unreadable) is None
@@ -135,7 +138,7 @@ def test_a_token_tells_its_permissions() -> None:
 def test_graphs_permission_is_read_from_the_token(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, held: list[str], missing: int
 ) -> None:
-    monkeypatch.setattr(_azure_permissions.AzureSession, "token", lambda _self, _scope, _doing: _token({"roles": held}))
+    monkeypatch.setattr(AzureSession, "token", lambda _self, _scope, _doing: _token({"roles": held}))
     found = _azure(sandbox, "identities")
     assert (len(found.missing), found.unchecked) == (missing, ())
 

@@ -98,7 +98,7 @@ def _life(cluster: Cluster) -> Iterator[t.Any]:
 
 
 def _await_reason(cluster: Cluster) -> None:
-    provider = cluster.provider()
+    provider, reason = cluster.provider(), ""
     for _attempt in range(100):
         reason = str(provider.statuses(explain=True)[FLUX_NAME].reason)
         if "no licence" in reason:
