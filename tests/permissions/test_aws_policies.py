@@ -168,10 +168,10 @@ def _life(account: Account, owner: Account) -> Iterator[Outcome]:
     yield account.run(FLUX, LLAMA, state="started", wait=False, settings=changed)
     _await_reasons(account)
     yield account.run(FLUX, LLAMA, state="stopped", settings=changed)
-    yield account.run({**entry, "machine": "g6e.4xlarge"}, LLAMA, settings=changed)
     yield account.run(FLUX, LLAMA, state="absent", purge_shared=True, settings=changed)
     # What AWS keeps of a removed target for some days is taken up again.
     yield account.run(FLUX)
+    yield account.run({**entry, "machine": "g6e.4xlarge"})
     yield account.run(FLUX, state="absent", purge_shared=True)
 
 
