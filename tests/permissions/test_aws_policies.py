@@ -180,11 +180,8 @@ def _disturb(owner: Account) -> None:
     elb, ecs = owner.client("elbv2"), owner.client("ecs")
     balancer = elb.describe_load_balancers()["LoadBalancers"][0]["LoadBalancerArn"]
     listener = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"][0]["ListenerArn"]
-    rule = next(rule for rule in elb.describe_rules(ListenerArn=listener)["Rules"] if not rule["IsDefault"])
-    elb.modify_rule(
-        RuleArn=rule["RuleArn"],
-        Conditions=[{"Field": "path-pattern", "PathPatternConfig": {"Values": ["/elsewhere"]}}],
-    )
+    first, second = [rule for rule in elb.describe_rules(ListenerArn=listener)["Rules"] if not rule["IsDefault"]]
+    elb.modify_rule(RuleArn=first["RuleArn"], Actions=second["Actions"])
     for group in elb.describe_target_groups()["TargetGroups"]:
         elb.modify_target_group(TargetGroupArn=group["TargetGroupArn"], HealthCheckPath="/v1/models")
     ecs.delete_service(cluster="budgetguard", service=LLAMA_NAME, force=True)
