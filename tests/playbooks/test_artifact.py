@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.playbooks.studio import BIN, Studio
 from tests.tools import layout
 
-NEEDED = {"plugins", "roles", "playbooks", "meta"}
+NEEDED = {"plugins", "policies", "roles", "playbooks", "meta"}
 UNWANTED = {"tests", ".cache", ".venv", ".sandbox", ".git", "inventory"}
 
 

@@ -34,7 +34,7 @@ from werkzeug.wrappers import Request, Response
 from tests.sandbox.aws_access.check import check_access
 from tests.sandbox.aws_access.needs import UnknownNeedError
 from tests.sandbox.aws_patches import install_patches
-from tests.sandbox.calls import CallLog, Interferences
+from tests.sandbox.calls import Call, CallLog, Interferences
 from tests.sandbox.ecs_runtime import RUNTIME
 from tests.sandbox.state import ACCOUNT_ID, STATE_LOCK
 
@@ -146,7 +146,7 @@ class AwsApplication:
             response = error_response(aws.protocol, fault.status, fault.code or "", fault.message)
             response.headers.update(fault.headers)
         else:
-            response = self._handle(request, aws)
+            response = self._handle(request, aws, call)
             late_fault = self._interferences.apply(aws.service, aws.action, aws.body, "after")
             if late_fault is not None:
                 response = error_response(aws.protocol, late_fault.status, late_fault.code or "", late_fault.message)
@@ -189,14 +189,14 @@ class AwsApplication:
         call.refused = "no AWS signature, and no path of the sandbox"
         return Response(f"The sandbox has nothing at {request.path}\n", status=404)
 
-    def _handle(self, request: Request, aws: AwsRequest) -> Response:
+    def _handle(self, request: Request, aws: AwsRequest, call: Call) -> Response:
         if aws.service in ROOT_PATH_ONLY and request.path != "/":
             response = error_response(aws.protocol, 404, "UnknownPath", f"{aws.service} has nothing at {request.path}")
             response.headers[REFUSED_HEADER] = "unknown path"
             return response
         with STATE_LOCK:
             RUNTIME.advance()
-            refused = _refused_access(request, aws)
+            refused = _refused_access(request, aws, call)
             response = refused or self._ask_moto(request)
         reason = response.headers.get(REFUSED_HEADER)
         if reason is not None:
@@ -216,10 +216,10 @@ class AwsApplication:
         return Response(b"".join(body), status=status, headers=headers)
 
 
-def _refused_access(request: Request, aws: AwsRequest) -> Response | None:
+def _refused_access(request: Request, aws: AwsRequest, call: Call) -> Response | None:
     """Return the answer to a user who may not do this; None if the request may go on."""
     try:
-        check_access(request, aws.service, aws.action, aws.region, aws.params)
+        check_access(request, aws.service, aws.action, aws.region, aws.params, call.needs)
     except UnknownNeedError as error:
         return _refusal(str(error))
     except ServiceException as error:

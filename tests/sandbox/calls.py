@@ -33,6 +33,8 @@ class Call:
     refused: str | None = None
     #: Seconds since 1970, at arrival.
     time: float = field(default_factory=time.time)
+    #: AWS, for a user of IAM: the permissions that were asked for, each as action, resource and context.
+    needs: list[dict[str, Any]] = field(default_factory=list)
 
 
 class CallLog:

@@ -197,6 +197,10 @@ class SandboxControl:
         """Put an image into the organisation's own registry at NVIDIA, as `docker push` does."""
         self.request("POST", "image", {"repository": repository, "tag": tag})
 
+    def azure_permissions(self, *entries: dict[str, list[str]]) -> None:
+        """Say what Azure tells its caller about the caller's own permissions, one entry for each role."""
+        self.request("POST", "azure_permissions", {"entries": list(entries)})
+
     def resources(self, region: str | None = None) -> dict[str, Any]:
         """Names of what exists, or those of one region (empty if nothing is there).
 

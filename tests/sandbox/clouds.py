@@ -72,6 +72,11 @@ class Clouds:
         with STATE_LOCK:
             setters[cloud](region, name, limit)
 
+    def set_azure_permissions(self, entries: list[dict[str, Any]]) -> None:
+        """Give Azure's caller other permissions. Raises ValueError for what Azure would not say."""
+        with STATE_LOCK:
+            self.azure.arm.permissions.replace(entries)
+
     def add_image(self, repository: str, tag: str) -> None:
         """Put an image into the organisation's own registry at NVIDIA."""
         with STATE_LOCK:

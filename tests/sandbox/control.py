@@ -43,6 +43,7 @@ class ControlApi:
             ("POST", "dns"): self._add_alias,
             ("POST", "quota"): self._set_quota,
             ("POST", "image"): self._add_image,
+            ("POST", "azure_permissions"): self._set_azure_permissions,
             ("GET", "defaults"): lambda _body: asdict(DEFAULTS),
             ("POST", "defaults"): self._change_defaults,
             ("POST", "reset"): self._reset,
@@ -117,6 +118,13 @@ class ControlApi:
             if not isinstance(body.get(name), str) or not body[name]:
                 raise ValueError(f"{name} must be a text, such as flux.1-dev for a repository and 1.2.3 for a tag")
         self._clouds.add_image(body["repository"], body["tag"])
+        return {}
+
+    def _set_azure_permissions(self, body: dict[str, Any]) -> dict[str, Any]:
+        entries = body.get("entries")
+        if set(body) != {"entries"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+            raise ValueError("the body must be entries, a list of objects with actions, notActions and the like")
+        self._clouds.set_azure_permissions(entries)
         return {}
 
     def _change_defaults(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -5,3 +5,9 @@
 
 The sandbox's own key stands for the account's owner and may do everything.
 """
+
+from __future__ import annotations
+
+from tests.sandbox.aws_access import simulate
+
+__all__ = ["simulate"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from werkzeug.wrappers import Request
@@ -21,8 +22,10 @@ DENIED = {
 }
 
 
-def check_access(request: Request, service: str, action: str, region: str, params: Any) -> None:
-    """Return if the request may go on. Hold the lock.
+def check_access(
+    request: Request, service: str, action: str, region: str, params: Any, noted: list[dict[str, Any]]
+) -> None:
+    """Return if the request may go on, with all permissions that it needs in ``noted``. Hold the lock.
 
     Raises the AWS error to answer with, or UnknownNeedError.
     """
@@ -30,7 +33,9 @@ def check_access(request: Request, service: str, action: str, region: str, param
     if identity is None:
         return
     common = {"aws:SourceIp": request.remote_addr or "", "aws:ViaAWSService": "false"}
-    for need in needs(Call(service, action, region, params, common)):
-        if not may(need, identity.policies, identity.boundary):
+    wanted = needs(Call(service, action, region, params, common))
+    noted += [asdict(need) for need in wanted]
+    for need in wanted:
+        if not may(need, identity.holdings.policies, identity.holdings.boundary):
             message = f"User: {identity.arn} is not authorized to perform: {need.action} on resource: {need.resource}"
             raise aws_error(DENIED.get(service, "AccessDenied"), message)

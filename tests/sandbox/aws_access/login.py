@@ -32,12 +32,19 @@ AUTHORIZATION = re.compile(
 
 
 @dataclass(frozen=True)
+class Holdings:
+    """All policies that say what somebody may do, and the one that limits it."""
+
+    policies: tuple[Mapping[str, Any], ...]
+    boundary: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
 class Identity:
     """A user with everything that says what they may do."""
 
     arn: str
-    policies: tuple[Mapping[str, Any], ...]
-    boundary: Mapping[str, Any] | None
+    holdings: Holdings
 
 
 def identify(request: Request) -> Identity | None:
@@ -58,8 +65,7 @@ def identify(request: Request) -> Identity | None:
         message = "The request signature we calculated does not match the signature you provided."
         raise refusal(found["service"], "SignatureDoesNotMatch", message)
     user = backend.get_user(key.user_name)
-    limit = boundary_of(user)
-    return Identity(user.arn, tuple(_policies(backend, user)), None if limit is None else _document(limit))
+    return Identity(user.arn, holdings_of(backend, user))
 
 
 def refusal(service: str, code: str, message: str) -> ServiceException:
@@ -85,12 +91,17 @@ def _signature(request: Request, found: re.Match[str], secret: str) -> str:
     return signature
 
 
-def _policies(backend: IAMBackend, user: User) -> list[Mapping[str, Any]]:
-    owners: list[Any] = [user, *backend.get_groups_for_user(user.name)]
-    return [
-        *(_document(policy) for owner in owners for policy in owner.managed_policies.values()),
-        *(json.loads(text) for owner in owners for text in owner.policies.values()),
-    ]
+def holdings_of(backend: IAMBackend, owner: Any) -> Holdings:
+    """Return what a user, with the user's groups, or a role may do."""
+    owners: list[Any] = [owner, *(backend.get_groups_for_user(owner.name) if isinstance(owner, User) else ())]
+    limit = boundary_of(owner)
+    return Holdings(
+        (
+            *(_document(policy) for item in owners for policy in item.managed_policies.values()),
+            *(json.loads(text) for item in owners for text in item.policies.values()),
+        ),
+        None if limit is None else _document(limit),
+    )
 
 
 def _document(policy: Policy) -> Mapping[str, Any]:

@@ -155,6 +155,11 @@ def _tasks(call: Call) -> list[Need]:
     return [call.need(call.arn(f"task/{cluster}/{_last(name)}")) for name in call.params["tasks"]]
 
 
+def _list_tasks(call: Call) -> list[Need]:
+    """Return what ListTasks needs: no resource, for it may go over many machines, but the cluster is a key."""
+    return [call.need(keys={"ecs:cluster": call.arn(f"cluster/{_last(call.get('cluster'))}")})]
+
+
 def _capacity_providers(call: Call) -> list[Need]:
     names = call.params.get("capacityProviders") or [call.get("capacityProvider") or call.get("name")]
     return [call.need(call.arn(f"capacity-provider/{_last(name)}")) for name in names]
@@ -201,7 +206,9 @@ def _group(call: Call) -> list[Need]:
 
 def _launching(call: Call, template: str) -> list[Need]:
     """Return what Auto Scaling tries out with the caller's rights: a start of the template's machine."""
-    arn = call.arn(f"launch-template/{_template(call.region, template)[0]}", "ec2")
+    template_id, tags = _template(call.region, template)
+    arn = call.arn(f"launch-template/{template_id}", "ec2")
+    from_template = {"ec2:LaunchTemplate": arn}
     image = f"arn:aws:ec2:{call.region}::image/ami-1"
     started = [
         call.arn(f"{kind}/{kind}-1", "ec2")
@@ -209,7 +216,8 @@ def _launching(call: Call, template: str) -> list[Need]:
     ]
     passed = {"iam:PassedToService": "ec2.amazonaws.com"}
     return [
-        *(call.need(item, "ec2:RunInstances", {"ec2:LaunchTemplate": arn}) for item in (arn, image, *started)),
+        _with_tags(call.need(arn, "ec2:RunInstances", from_template), tags, "ResourceTag"),
+        *(call.need(item, "ec2:RunInstances", from_template) for item in (image, *started)),
         *(
             call.need(item, "ec2:CreateTags", {"ec2:CreateAction": "RunInstances"})
             for item in (started[0], started[-1])
@@ -401,11 +409,12 @@ WITHOUT_RESOURCE = frozenset(
             for name in ("InstanceTypeOfferings", "LaunchTemplates", "SecurityGroups", "Subnets", "Vpcs")
         ),
         *(f"ecs:{name}" for name in ("DeregisterTaskDefinition", "DescribeTaskDefinition")),
-        *(f"ecs:List{name}" for name in ("TaskDefinitionFamilies", "TaskDefinitions", "Tasks", "Clusters", "Services")),
+        *(f"ecs:List{name}" for name in ("TaskDefinitionFamilies", "TaskDefinitions", "Clusters", "Services")),
         *(
             f"elbv2:Describe{name}"
             for name in ("Listeners", "LoadBalancers", "Rules", "TargetGroups", "TargetHealth", "Tags")
         ),
+        "iam:ListUsers",
         "logs:DescribeLogGroups",
         "secretsmanager:ListSecrets",
     )
@@ -433,8 +442,11 @@ RESOURCES: dict[str, Callable[[Call], list[Need]]] = {
     "ecs:DescribeClusters": _clusters,
     "ecs:DescribeServices": _services,
     "ecs:DescribeTasks": _tasks,
+    "ecs:ListTasks": _list_tasks,
     "ecs:PutClusterCapacityProviders": _cluster,
+    "ecs:ExecuteCommand": lambda call: [call.need(call.arn(f"task/{_last(call.get('cluster'))}/{call.get('task')}"))],
     "ecs:RegisterTaskDefinition": _register,
+    "ecs:RunTask": lambda call: [call.need(_task_definition_arn(call))],
     "ecs:TagResource": _tag_ecs,
     "ecs:UpdateCapacityProvider": _capacity_providers,
     "ecs:UpdateService": _service,
@@ -490,6 +502,7 @@ RESOURCES: dict[str, Callable[[Call], list[Need]]] = {
     "iam:PutUserPolicy": _READ_USER,
     "iam:RemoveRoleFromInstanceProfile": _READ_PROFILE,
     "iam:RemoveUserFromGroup": _READ_GROUP,
+    "iam:SimulatePrincipalPolicy": lambda call: [call.need(call.get("PolicySourceArn"))],
     "iam:TagInstanceProfile": _READ_PROFILE,
     "logs:CreateLogGroup": _log_group,
     "logs:DeleteLogGroup": _log_group,

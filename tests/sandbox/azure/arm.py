@@ -18,6 +18,8 @@ from tests.sandbox.azure.aks_rules import AksError
 from tests.sandbox.azure.directory import Directory
 from tests.sandbox.azure.entra import AzureAccount, Entra
 from tests.sandbox.azure.machines import REGIONS, SPOT, TOTAL, families
+from tests.sandbox.azure.permissions import PROVIDER as PERMISSIONS
+from tests.sandbox.azure.permissions import CallersPermissions
 from tests.sandbox.azure.roles import PROVIDER as ROLES
 from tests.sandbox.azure.roles import RoleAssignments
 from tests.sandbox.calls import CallLog, Interferences
@@ -75,6 +77,7 @@ class ResourceManager(RestService):
         self._roles = RoleAssignments(directory)
         self._groups: dict[str, ResourceGroup] = {}
         self._limits: dict[tuple[str, str], int] = {}
+        self.permissions = CallersPermissions()
         self._clusters = ManagedClusters(
             entra, kube, self._operations, ca_pem, self._check_quota, self.planned_failure, self._roles.forget
         )
@@ -116,6 +119,8 @@ class ResourceManager(RestService):
             ("DELETE", POOL, "AgentPools_Delete", self._delete_pool),
             ("GET", OPERATION, "Operations_Get", self._get_operation),
             ("GET", COMPUTE + "/usages", "Usage_List", self._list_usages),
+            ("GET", GROUP + PERMISSIONS, "Permissions_ListForResourceGroup", self._list_permissions),
+            ("GET", SUBSCRIPTION + PERMISSIONS, "Permissions_ListForSubscription", self._list_permissions),
             *self._role_routes(),
         ]
         return [Route(method, path, action, handler, ignore_case=True) for method, path, action, handler in table]
@@ -194,6 +199,7 @@ class ResourceManager(RestService):
         self._operations.clear()
         self._groups.clear()
         self._limits.clear()
+        self.permissions.reset()
         self._clusters.reset()
         self._roles.reset()
 
@@ -283,6 +289,11 @@ class ResourceManager(RestService):
             return Response(status=200)
         path = GROUP_RESULT.format(subscription=self._account.subscription_id, operation=operation.name)
         return Response(status=202, headers={"Location": _absolute(request, path), **_pause(operation)})
+
+    def _list_permissions(self, request: Request, values: PathValues) -> Response:
+        if "group" in values:
+            self._group(values)
+        return self.permissions.list_all(request)
 
     # -- clusters -----------------------------------------------------------------------------------------------------
 

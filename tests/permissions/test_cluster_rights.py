@@ -1,0 +1,148 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The roles in policies/azure and policies/gcp allow what the modules do, and nothing that they do not do."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _azure_rights, _gcp_rights
+from tests.clusters.cluster import CLOUDS, Cluster, assert_fine
+from tests.gcp.artist import Artist
+from tests.permissions.kube_rights import AKS, needed
+from tests.sandbox import Sandbox
+from tests.tools import layout, policy_files
+
+FLUX, LLAMA = "FLUX Dev@a100-80gb", "Llama 3.1"
+FLUX_NAME = "nim-flux-dev-a100-80gb"
+POLICIES = layout.ROOT / "policies"
+RIGHTS = {"azure": _azure_rights.RIGHTS, "gcp": _gcp_rights.RIGHTS}
+
+NOT_RECORDED: dict[tuple[str, str], dict[str, str]] = {
+    ("azure", "deployer"): {},
+    ("azure", "readonly"): {},
+    ("gcp", "deployer"): {
+        "container.clusters.connect": "GKE asks for it with dns_endpoint",
+        "iam.serviceAccounts.actAs": "GKE asks for it when machines are made",
+    },
+    ("gcp", "identities"): {"container.clusters.connect": "GKE asks for it with dns_endpoint"},
+    ("gcp", "readonly"): {"container.clusters.connect": "GKE asks for it with dns_endpoint"},
+}
+"""What no recorded call needs, and why it is allowed all the same."""
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox) -> Iterator[Sandbox]:
+    """Give an empty sandbox."""
+    running_sandbox.control.reset()
+    before = dict(os.environ)
+    yield running_sandbox
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(params=CLOUDS)
+def cluster(request: pytest.FixtureRequest, sandbox: Sandbox) -> Cluster:
+    """Give an empty cloud."""
+    return Cluster(sandbox, request.param)
+
+
+def test_the_files_are_what_the_code_says() -> None:
+    wanted = {name: text for name, text in policy_files.contents().items() if not name.startswith("aws/")}
+    paths = [*POLICIES.glob("azure/*.json"), *POLICIES.glob("gcp/*.yaml")]
+    found = {str(path.relative_to(POLICIES)): path.read_text() for path in paths}
+    assert found == wanted, "run python -m tests.tools.policy_files"
+
+
+def test_the_files_are_what_the_programs_of_the_clouds_take() -> None:
+    for path in POLICIES.glob("azure/*.json"):
+        role = json.loads(path.read_text())
+        assert list(role) == [
+            *("Name", "IsCustom", "Description", "Actions", "NotActions", "DataActions", "NotDataActions"),
+            "AssignableScopes",
+        ]
+        assert not [name for name in (*role["Actions"], *role["DataActions"]) if "*" in name]
+    for path in POLICIES.glob("gcp/*.yaml"):
+        role = yaml.safe_load(path.read_text())
+        assert list(role) == ["title", "description", "stage", "includedPermissions"]
+        assert all(name.count(".") == 2 for name in role["includedPermissions"])
+
+
+def test_the_deployer_needs_exactly_its_role(cluster: Cluster) -> None:
+    for outcome in _life(cluster):
+        assert_fine(outcome)
+    assert_exact(cluster.cloud, "deployer", cluster.control.calls())
+
+
+def _life(cluster: Cluster) -> Iterator[t.Any]:
+    """Do all that a deployer does: make, change, switch, look, remove."""
+    yield cluster.run(FLUX, LLAMA, check_mode=True)
+    yield cluster.run(FLUX, LLAMA)
+    yield cluster.run({"node": "FLUX Dev", "gpu_tier": "a100-80gb", "replicas": 2}, LLAMA)
+    yield cluster.run(FLUX, state="started", wait=False)
+    if cluster.cloud == "azure":
+        yield cluster.run(FLUX, state="stopped", settings={"stop_cluster": True})
+    else:
+        yield cluster.run(FLUX, state="stopped")
+    cluster.control.nim(FLUX_NAME, "exits", log_lines=["no licence"])
+    yield cluster.run(FLUX, state="started", wait=False)
+    _await_reason(cluster)
+    yield cluster.run(FLUX, LLAMA, state="absent", purge_shared=True)
+
+
+def _await_reason(cluster: Cluster) -> None:
+    provider, reason = cluster.provider(), ""
+    for _attempt in range(100):
+        reason = str(provider.statuses(explain=True)[FLUX_NAME].reason)
+        if "no licence" in reason:
+            return
+    raise AssertionError(reason)
+
+
+def test_reading_needs_exactly_the_readonly_role(cluster: Cluster) -> None:
+    cluster.info()
+    cluster.control.nim(FLUX_NAME, "exits", log_lines=["no licence"])
+    empty = cluster.control.calls()
+    assert_fine(cluster.run(FLUX, state="started", wait=False))
+    cluster.control.clear_calls()
+    _await_reason(cluster)
+    cluster.provider().progress([FLUX_NAME])
+    assert_exact(cluster.cloud, "readonly", [*empty, *cluster.control.calls()])
+
+
+def test_the_identities_role_of_google_is_exact(sandbox: Sandbox) -> None:
+    assert_fine(Cluster(sandbox, "gcp").run(FLUX))
+    artist = Artist(sandbox)
+    sandbox.control.clear_calls()
+    first = artist.run()
+    new = artist.run(key_id=first["key"]["id"], rotate=True)
+    artist.run(key_id=new["key"]["id"], previous_key_id=first["key"]["id"], delivered=True)
+    artist.run(state="absent")
+    assert_exact("gcp", "identities", sandbox.control.calls())
+
+
+def test_no_role_may_open_a_shell_or_read_keys_it_does_not_write() -> None:
+    for role in ("identities", "readonly"):
+        for cloud, rights in RIGHTS.items():
+            names = {right.name for right in rights[role]}
+            assert not [name for name in names if "secrets" in name or "exec" in name], cloud
+    every = {right.name for rights in RIGHTS.values() for role in rights.values() for right in role}
+    assert not [name for name in every if "exec" in name.lower() or "listClusterAdminCredential" in name]
+    assert f"{AKS}/apps/deployments/write" not in {right.name for right in RIGHTS["azure"]["identities"]}
+
+
+def assert_exact(cloud: str, role: str, calls: list[dict[str, t.Any]]) -> None:
+    """Fail unless recorded calls need all rights of a role and no other, but for what is listed with a reason."""
+    held = {right.name for right in RIGHTS[cloud][role]}
+    if cloud == "azure" and role == "deployer":
+        held |= {right.name for right in _azure_rights.ELSEWHERE["deployer_quotas"]}
+    wanted = needed(cloud, calls)
+    assert wanted - held == set(), "calls that the role does not allow"
+    assert held - wanted == set(NOT_RECORDED[cloud, role]), "rights that no call needs"
