@@ -42,6 +42,9 @@ EXPLAIN_LOOKS = 4
 EXPLAIN_AT_ONCE = 3
 """How many NIMs of a target are asked about in detail at once, because that costs calls for each on some clouds."""
 
+NAMES_AT_ONCE = 4
+"""How many NIMs a line that sums up names for each thing that is waited for."""
+
 _SLOW_SECONDS = 1.0
 """How long a slow answer may hold up what is said about the other targets."""
 
@@ -367,21 +370,23 @@ class Waiter:
         nim.phase = found
 
     def _summary(self) -> str:
-        """Return one short line: how many are ready, and what the others wait for.
+        """Return one short line: how many are ready, and which NIMs wait for what.
 
         A wait for one target names it, because several such waits may write to the same terminal.
         """
         everything = self.nims
-        waiting = [nim for nim in everything if nim.is_open]
         failed = sum(1 for nim in everything if nim.error is not None or _state(nim) == "failed")
         ready = sum(1 for nim in everything if _state(nim) == "running")
-        counts: dict[str, int] = {}
-        for nim in waiting:
-            words = nim.phase.words if nim.phase else "not read yet"
-            counts[words] = counts.get(words, 0) + 1
-        parts = [f"{ready} of {len(everything)} ready", *([f"{failed} failed"] if failed else [])]
-        told = ", ".join([*parts, *(f"{count} {words}" for words, count in sorted(counts.items()))])
-        return f"{self.targets[0].name}: {told}" if len(self.targets) == 1 else told
+        single = len(self.targets) == 1
+        waiting: dict[str, list[str]] = {}
+        for nim in everything:
+            if nim.is_open:
+                words = nim.phase.words if nim.phase else "not read yet"
+                waiting.setdefault(words, []).append(nim.label if single else f"{nim.label} on {nim.target}")
+        counts = [f"{ready} of {len(everything)} ready", *([f"{failed} failed"] if failed else [])]
+        phases = [f"{words}: {_some(names)}" for words, names in sorted(waiting.items())]
+        told = "; ".join([", ".join(counts), *phases])
+        return f"{self.targets[0].name}: {told}" if single else told
 
     def _rest(self, next_beat: float) -> None:
         """Sleep until something is to be done; not at all while an answer is awaited, for that wait is a rest."""
@@ -434,6 +439,12 @@ def _says_nothing_new(nim: Nim, status: Status | None, found: Phase) -> bool:
 
 def _state(nim: Nim) -> str | None:
     return nim.status.state if nim.status is not None else None
+
+
+def _some(names: t.Sequence[str]) -> str:
+    """List names, of many only the first ones."""
+    rest = len(names) - NAMES_AT_ONCE
+    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:NAMES_AT_ONCE])} and {rest} more"
 
 
 def _one_line(text: str) -> str:

@@ -165,11 +165,18 @@ def test_the_heartbeat_sums_up_in_one_line() -> None:
     wait = Wait({"aws": Script(looks)}, heartbeat=60).run()
     beats = [line for line in wait.lines if " of " in line]
     assert beats == [
-        "1:00  aws: 1 of 3 ready, 1 loading model, 1 waiting for GPU capacity",
-        "2:00  aws: 1 of 3 ready, 1 loading model, 1 waiting for GPU capacity",
+        "1:00  aws: 1 of 3 ready; loading model: c; waiting for GPU capacity: a",
+        "2:00  aws: 1 of 3 ready; loading model: c; waiting for GPU capacity: a",
     ]
     both = Wait({"aws": Script({"nim-a": [READY]}), "gcp": Script({"nim-b": [LOADING] * 6 + [READY]})}, heartbeat=60)
-    assert [line for line in both.run().lines if " of " in line] == ["1:00  1 of 2 ready, 1 loading model"]
+    assert [line for line in both.run().lines if " of " in line] == ["1:00  1 of 2 ready; loading model: b on gcp"]
+
+
+def test_the_heartbeat_names_a_few_of_many() -> None:
+    wait = Wait({"aws": Script({f"nim-{name}": [LOADING] * 5 + [READY] for name in "abcdef"})}, heartbeat=60).run()
+    assert [line for line in wait.lines if " of " in line] == [
+        "1:00  aws: 0 of 6 ready; loading model: a, b, c, d and 2 more"
+    ]
 
 
 def test_a_nim_that_fails_ends_early_and_the_others_go_on() -> None:
