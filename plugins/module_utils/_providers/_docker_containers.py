@@ -60,6 +60,16 @@ def health_command() -> str:
     return f'curl -fsS -o /dev/null {url} || wget -q -O /dev/null {url} || python3 -c "{in_python}"'
 
 
+def health_times() -> dict[str, t.Any]:
+    """Return how often and how long the check is tried, in the words of Compose."""
+    return {
+        "interval": f"{_CHECK_SECONDS}s",
+        "timeout": f"{_CHECK_TIMEOUT}s",
+        "retries": _CHECK_RETRIES,
+        "start_period": f"{START_SECONDS}s",
+    }
+
+
 # ---- what is asked for -------------------------------------------------------------------------------------------
 
 
