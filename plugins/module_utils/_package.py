@@ -199,7 +199,8 @@ def _compose_values(item: Item) -> dict[str, t.Any]:
     literal = {key: value.replace("$", "$$") for key, value in sorted(containers.environment(wanted).items())}
     keys = [NGC_KEY, *([HF_KEY] if node.needs_hf_token else [])]
     return {
-        "environment": {**literal, **{key: f"${{{key}:-}}" for key in keys}},
+        # Without a value, a variable comes from the file .env, and is not set where that does not have it.
+        "environment": {**literal, **dict.fromkeys(keys)},
         "labels": {
             MANAGED_LABEL: "true",
             d.DEPLOYMENT_TAG: f"${{NIM_NAME:-nim-{node.slug}}}",

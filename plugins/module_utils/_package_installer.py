@@ -549,12 +549,17 @@ class Docker:
             # A context of the user would win over the address.
             self._environment.pop("DOCKER_CONTEXT", None)
 
-    def ask(self, doing: str, words: t.Sequence[str], seconds: float = _SECONDS) -> tuple[int, str, str]:
-        """Run a program and return its exit code and what it printed."""
+    def ask(
+        self, doing: str, words: t.Sequence[str], seconds: float = _SECONDS, without: str | None = None
+    ) -> tuple[int, str, str]:
+        """Run a program and return its exit code and what it printed. It does not get variables like ``without``."""
+        environment = self._environment
+        if without is not None:
+            environment = {key: value for key, value in environment.items() if not re.match(without, key)}
         try:
             done = subprocess.run(
                 list(words),
-                env=self._environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=seconds,
@@ -941,7 +946,8 @@ class _Installation:
         values["NIM_SPEC_HASH"] = hashlib.sha256(content.encode()).hexdigest()[:16]
         old = _env_values(folder)
         wanted = KEYS if node.needs_hf_token else KEYS[:1]
-        values.update({key: self.options.keys.get(key) or old.get(key, "") for key in wanted})
+        keys = {key: self.options.keys.get(key) or old.get(key, "") for key in wanted}
+        values.update({key: value for key, value in keys.items() if value})
         lines = [
             "# Made by install.py; it is made anew by the next installation. It may hold keys: keep it to yourself."
         ]
@@ -1090,8 +1096,10 @@ class _Installation:
             self.docker.run(f"remove the container {name}", "rm", "--force", name)
         doing = f"create the container {name}"
         words = (*self.compose, "-f", str(folder / COMPOSE), "--project-directory", str(folder))
-        # The file is named, because older programs look for it in the working folder and not in the project's.
-        code, out, err = self.docker.ask(doing, (*words, "--env-file", str(folder / ENV), "up", "--no-start"))
+        # The file is named, because older programs look for it in the working folder and not in the project's. What
+        # this program was started with would win over the file.
+        words = (*words, "--env-file", str(folder / ENV), "up", "--no-start")
+        code, out, err = self.docker.ask(doing, words, without=r"(NIM|COMPOSE)_|NGC_API_KEY$|HF_TOKEN$")
         if code:
             raise InstallError(f"{doing}: {_last_lines(err or out)}")
 
@@ -1414,7 +1422,8 @@ def _run_show(arguments: argparse.Namespace, _tell: Tell) -> _Answer:
             model = "with its model" if node.model else "downloads its model at the first start, which needs a key"
             lines.append(f"node {node.name}: {node.min_gpu_memory_gib} GiB of GPU memory, {model}")
             lines += [f"  licence {text}" for text in node.licences]
-        return _Answer({"changed": False, "manifest": package.manifest}, lines, EXIT_OK)
+        data = {"changed": False, "manifest_sha256": package.digest, "manifest": package.manifest}
+        return _Answer(data, lines, EXIT_OK)
 
 
 _VERBS: t.Mapping[str, t.Callable[[argparse.Namespace, Tell], _Answer]] = {

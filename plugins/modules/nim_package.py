@@ -80,7 +80,8 @@ options:
     description: NGC API key, for images at V(nvcr.io). It does not go into the package.
     type: str
   registry:
-    description: A registry of your own with NVIDIA's images under the same paths, such as V(registry.studio.example:5000).
+    description:
+      - A registry of your own with NVIDIA's images under the same paths, such as V(registry.studio.example:5000).
     type: str
   registry_username:
     description: User of O(registry).

@@ -38,7 +38,8 @@ options:
   manifest_sha256:
     description:
       - What RV(budgetguard.techops.nim_package#module:manifest_sha256) was. Any other package is refused.
-      - Without it, a package is only compared with itself. Somebody who can write to a share could put another one there.
+      - Without it, a package is only compared with itself. Somebody who can write to a share could put another one
+        there.
     type: str
   folder:
     description: Where the files of the nodes go.

@@ -126,8 +126,7 @@ class Engine:
             self.docker("rm", "--force", name)
         for name in self.volumes():
             self.docker("volume", "rm", name)
-        for line in sorted(set(self.docker("image", "ls", "--quiet", "--no-trunc").split())):
-            self.docker("image", "rm", "--force", line)
+        self.docker("image", "prune", "--all", "--force")
 
     def publish(self, *tags: str) -> None:
         """Build the image and push it to the registry under these tags."""
