@@ -195,9 +195,7 @@ class Source(abc.ABC):
         """Write those blobs of the image that are not there yet; return what the manifest says of it."""
 
 
-def image_entry(
-    image: str, identity: str, raw: bytes, media_type: str, writer: PackageWriter, config: t.Any
-) -> dict[str, t.Any]:
+def image_entry(image: str, identity: str, raw: bytes, writer: PackageWriter) -> dict[str, t.Any]:
     """Write an image's manifest as a blob, and return what the package's manifest says of the image."""
     digest = writer.blob([raw], hashlib.sha256(raw).hexdigest()).sha256
     writer.manifests[f"sha256:{digest}"] = raw
@@ -205,8 +203,7 @@ def image_entry(
     return {
         "reference": _package.image_name(image),
         "identity": identity,
-        "architecture": config.get("architecture"),
-        "media_type": media_type,
+        "media_type": OCI_MANIFEST,
         "manifest_digest": f"sha256:{digest}",
         "manifest_size": len(raw),
         "unpacked_size": sum(writer.blobs[layer].unpacked for layer in layers),
@@ -250,45 +247,25 @@ def _folder_size(folder: pathlib.Path) -> int:
 
 def model_chunks(folder: pathlib.Path) -> t.Iterator[bytes]:
     """Yield a model cache as a tar file, without who owned it and when it was made."""
-    pieces = _Pieces()
-    with tarfile.open(fileobj=t.cast("t.IO[bytes]", pieces), mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for path, status in _walk(folder):
-            entry = tarfile.TarInfo(str(path.relative_to(folder)))
-            entry.mode = stat.S_IMODE(status.st_mode) & 0o755 | 0o600
-            if stat.S_ISDIR(status.st_mode):
-                entry.type = tarfile.DIRTYPE
-            elif stat.S_ISLNK(status.st_mode):
-                entry.type, entry.linkname = tarfile.SYMTYPE, str(path.readlink())
-            elif stat.S_ISREG(status.st_mode):
-                entry.size = status.st_size
-            else:
-                raise ProviderError(f"{path} in the model cache is neither a file nor a folder nor a symbolic link")
-            problem = installer.tar_problem(entry)
-            if problem:
-                raise ProviderError(f"{path} in the model cache {problem}")
-            tar.addfile(entry)
-            yield from pieces.taken()
-            if entry.isreg():
-                yield from _content(path, status.st_size)
-                yield b"\0" * (-status.st_size % tarfile.BLOCKSIZE)
-    yield from pieces.taken()
-
-
-class _Pieces:
-    """Takes what tarfile writes."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        """Keep it until it is taken."""
-        self._pieces.append(data)
-        return len(data)
-
-    def taken(self) -> t.Iterator[bytes]:
-        """Yield what was written since."""
-        pieces, self._pieces = self._pieces, []
-        return iter(pieces)
+    for path, status in _walk(folder):
+        entry = tarfile.TarInfo(str(path.relative_to(folder)))
+        entry.mode = stat.S_IMODE(status.st_mode) & 0o755 | 0o600
+        if stat.S_ISDIR(status.st_mode):
+            entry.type = tarfile.DIRTYPE
+        elif stat.S_ISLNK(status.st_mode):
+            entry.type, entry.linkname = tarfile.SYMTYPE, str(path.readlink())
+        elif stat.S_ISREG(status.st_mode):
+            entry.size = status.st_size
+        else:
+            raise ProviderError(f"{path} in the model cache is neither a file nor a folder nor a symbolic link")
+        problem = installer.tar_problem(entry)
+        if problem:
+            raise ProviderError(f"{path} in the model cache {problem}")
+        yield entry.tobuf(tarfile.PAX_FORMAT)
+        if entry.isreg():
+            yield from _content(path, status.st_size)
+            yield b"\0" * (-status.st_size % tarfile.BLOCKSIZE)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
 def _content(path: pathlib.Path, size: int) -> t.Iterator[bytes]:

@@ -372,7 +372,8 @@ class Package:
     @property
     def small_members(self) -> list[str]:
         """All members but layers and models."""
-        return [name for name, info in self._members.items() if name != MANIFEST and info.file_size <= SMALL]
+        models = {node.model for node in self.nodes.values()}
+        return [name for name in self.all_members if not name.startswith(BLOBS) and name not in models]
 
     @property
     def all_members(self) -> list[str]:

@@ -111,9 +111,8 @@ class RegistrySource(Source):
             digest = installer.digest_of(item["digest"])
             if digest not in writer.blobs:
                 writer.blob(self._blob(reference, item["digest"], int(item["size"])), digest)
-        return image_entry(
-            image, identity, manifest.raw, manifest.media_type, writer, {"architecture": self._architecture}
-        )
+        raw = manifest.raw if manifest.media_type == OCI_MANIFEST else _as_oci(image, content)
+        return image_entry(image, identity, raw, writer)
 
     def _reference(self, image: str) -> _registry.Reference:
         try:
@@ -135,8 +134,21 @@ class RegistrySource(Source):
                 raise ProviderError(f"{image}: its manifest is none of an image") from exc
             if any(layer.get("urls") for layer in found.content["layers"]) or min(sizes) < 0:
                 raise ProviderError(f"{image}: it has layers that are not in the registry")
+            if identity == found.digest:
+                self._check_architecture(image, reference, found.content["config"])
             self._manifests[image] = (identity, found)
         return self._manifests[image]
+
+    def _check_architecture(self, image: str, reference: _registry.Reference, described: t.Mapping[str, t.Any]) -> None:
+        """Look into the config of an image that has no list of architectures."""
+        size = min(int(described["size"]), installer.SMALL)
+        try:
+            config = json.loads(b"".join(self._blob(reference, described["digest"], size)))
+        except ValueError as exc:
+            raise ProviderError(f"{image}: its config is not JSON") from exc
+        if (config.get("os"), config.get("architecture")) != ("linux", self._architecture):
+            has = f"{config.get('os')}/{config.get('architecture')}"
+            raise ProviderError(f"{image} is not there for linux/{self._architecture}, only for {has}")
 
     def _chosen(self, image: str, index: _Manifest) -> str:
         offered = [
@@ -256,6 +268,23 @@ class RegistrySource(Source):
         return before is None or before != self._bearers[place]
 
 
+_OCI_LAYERS = {
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.diff.tar": "application/vnd.oci.image.layer.v1.tar",
+}
+
+
+def _as_oci(image: str, content: t.Mapping[str, t.Any]) -> bytes:
+    """Return a manifest of Docker's own kind as OCI's, which is all that an OCI image layout may have."""
+    try:
+        layers = [{**layer, "mediaType": _OCI_LAYERS[layer["mediaType"]]} for layer in content["layers"]]
+    except KeyError as exc:
+        raise ProviderError(f"{image}: it has a layer of a kind that is not known here, {exc}") from exc
+    config = {**content["config"], "mediaType": OCI_CONFIG}
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers}).encode()
+
+
 def _reason(exc: Exception) -> str:
     return str(getattr(exc, "reason", None) or exc) or type(exc).__name__
 
@@ -320,8 +349,7 @@ class EngineSource(Source):
             # What follows the end of the archive is read, so that docker ends by itself.
             while stream.read(installer.CHUNK):
                 pass
-        raw, config = saved.manifest(doing)
-        return image_entry(image, described["Id"], raw, OCI_MANIFEST, writer, config)
+        return image_entry(image, described["Id"], saved.manifest(doing), writer)
 
 
 _BLOB_PATH = re.compile(r"blobs/sha256/([0-9a-f]{64})")
@@ -374,8 +402,8 @@ class SavedImage:
             return
         self._paths[path] = self._writer.blob(_chunks(content)).sha256
 
-    def manifest(self, doing: str) -> tuple[bytes, dict[str, t.Any]]:
-        """Write config and small layers; return the image's manifest and its config. Raises ProviderError."""
+    def manifest(self, doing: str) -> bytes:
+        """Write config and small layers; return the image's manifest. Raises ProviderError."""
         try:
             listing = json.loads(self._small["manifest.json"])[0]
             raw_config = self._small[self._resolved(listing["Config"])]
@@ -400,7 +428,7 @@ class SavedImage:
                 for item in layers
             ],
         }
-        return json.dumps(content).encode(), config
+        return json.dumps(content).encode()
 
     def _resolved(self, path: str) -> str:
         return self._links.get(path, path)

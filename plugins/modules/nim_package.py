@@ -163,7 +163,7 @@ reason:
   returned: success
   type: str
   sample: nvcr.io/nim/meta/llama-3.1-8b-instruct:1.15.5 is sha256:9b6f... now; the package has sha256:1c2d...
-path:
+package:
   description: The package.
   returned: success
   type: str
@@ -269,7 +269,7 @@ def main() -> None:
         if path.suffix != ".zip":
             module.fail_json(msg=f"path is {path}; it must end in .zip")
         if options["state"] == "absent":
-            module.exit_json(changed=_remove(path, module.check_mode), path=str(path))
+            module.exit_json(changed=_remove(path, module.check_mode), package=str(path))
         with DockerCli(module.run_command, options["docker_command"], options["docker_host"]) as cli:
             result = _present(module, cli, path)
     except (ProviderError, ValueError) as exc:
@@ -303,7 +303,8 @@ def _present(module: AnsibleModule, cli: DockerCli, path: pathlib.Path) -> dict[
     result: dict[str, t.Any] = {
         "changed": bool(reason) or program_changed,
         "reason": reason,
-        "path": str(path),
+        # Not under the name path: AnsibleModule would add what it finds out about the file itself.
+        "package": str(path),
         "size": path.stat().st_size if found and not reason else None,
         "bytes_written": 0,
         "manifest_sha256": found["sha256"] if found and not reason else None,

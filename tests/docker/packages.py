@@ -24,6 +24,9 @@ from tests.unit.registry.services import run_module
 WORKSTATION_PYTHON = "/usr/bin/python3"
 """Not the tests' own: a workstation has no Ansible."""
 
+FIRST_PORT = 20000 + random.SystemRandom().randrange(10000)
+"""Another one for each run: several may share a machine."""
+
 FLUX, OTHER = "nim/test/flux", "nim/test/other"
 NODES = ("FLUX Dev", "FLUX Canny", "FLUX Depth")
 KEPT = {"tag": "1.0", "min_host_memory_gib": 1, "disk_gib": 1, "shm_gib": 1}
@@ -97,7 +100,7 @@ class Desk:
             "registry_password": NGC_KEY,
             "docker_host": self.engine.socket,
             "nim_catalog": CATALOG,
-            "first_port": 18000,
+            "first_port": FIRST_PORT,
             **options,
         }
         return self._module(nim_package.main, given, check)
