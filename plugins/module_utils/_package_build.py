@@ -121,8 +121,13 @@ class PackageWriter:
         self.blobs: dict[str, Blob] = {}
         self.manifests: dict[str, bytes] = {}
 
-    def close(self) -> None:
-        """Write the directory at the end."""
+    def __enter__(self) -> PackageWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_others: object) -> None:
+        """Write the directory at the end, or nothing more after an error."""
+        if kind is not None:
+            self._archive.fp = None
         self._archive.close()
         self.file.flush()
 
@@ -345,27 +350,40 @@ def build(
     _check_room(path, list(identities), source, models)
     try:
         with _part(path) as file:
-            writer = PackageWriter(file)
-            for name, content in _package.text_members(items).items():
-                writer.add(name, [content], executable=name == _package.INSTALLER)
-            entries = {image: source.write(image, writer) for image in source.order(list(identities))}
-            for item in items:
-                if item.model_member:
-                    folder, before = models[item.node.name]
-                    writer.add(item.model_member, model_chunks(folder))
-                    if fingerprint(folder) != before:
-                        raise ProviderError(f"{folder} changed while it was read; stop the NIM that uses it")
-            images = [entries[image] for image in identities]
-            for name, content in _layout(images, writer).items():
-                writer.add(installer.IMAGES + name, [content])
-            marks = {node: mark for node, (_folder, mark) in models.items()}
-            raw = _package.manifest(items, architecture, images, writer.members, marks, created_at)
-            writer.add(installer.MANIFEST, [raw])
-            writer.close()
+            with PackageWriter(file) as writer:
+                raw = _write_all(writer, items, source, identities, models, architecture, created_at)
             size = file.seek(0, os.SEEK_END)
     except OSError as exc:
         raise ProviderError(f"write {path}: {exc.strerror or exc}") from exc
     return Built(hashlib.sha256(raw).hexdigest(), size, writer.file.written, json.loads(raw))
+
+
+def _write_all(
+    writer: PackageWriter,
+    items: t.Sequence[_package.Item],
+    source: Source,
+    identities: t.Mapping[str, str],
+    models: t.Mapping[str, tuple[pathlib.Path, str]],
+    architecture: str,
+    created_at: str,
+) -> bytes:
+    """Write all members; return the package's manifest, which comes last."""
+    for name, content in _package.text_members(items).items():
+        writer.add(name, [content], executable=name == _package.INSTALLER)
+    entries = {image: source.write(image, writer) for image in source.order(list(identities))}
+    for item in items:
+        if item.model_member:
+            folder, before = models[item.node.name]
+            writer.add(item.model_member, model_chunks(folder))
+            if fingerprint(folder) != before:
+                raise ProviderError(f"{folder} changed while it was read; stop the NIM that uses it")
+    images = [entries[image] for image in identities]
+    for name, content in _layout(images, writer).items():
+        writer.add(installer.IMAGES + name, [content])
+    marks = {node: mark for node, (_folder, mark) in models.items()}
+    raw = _package.manifest(items, architecture, images, writer.members, marks, created_at)
+    writer.add(installer.MANIFEST, [raw])
+    return raw
 
 
 def _layout(images: t.Sequence[t.Mapping[str, t.Any]], writer: PackageWriter) -> dict[str, bytes]:

@@ -388,7 +388,7 @@ class Package:
             raise self._wrong(f"the member {name!r} has {self._members[name].file_size} bytes, which is too much")
         return b"".join(self.chunks(name))
 
-    def chunks(self, name: str) -> t.Iterator[bytes]:
+    def chunks(self, name: str) -> t.Generator[bytes, None, None]:
         """Yield the content of a member. Raises PackageError in the end if it is not what the manifest says."""
         digest = hashlib.sha256()
         try:
@@ -412,11 +412,12 @@ class Package:
         progress = Progress("Verified", sum(map(self.size, names)), tell)
         models = {node.model for node in self.nodes.values()}
         for name in names:
-            chunks = progress.through(self.chunks(name))
-            if name in models:
-                self._check_model(name, chunks)
-            for _chunk in chunks:
-                pass
+            with contextlib.closing(self.chunks(name)) as stream:
+                chunks = progress.through(stream)
+                if name in models:
+                    self._check_model(name, chunks)
+                for _chunk in chunks:
+                    pass
         return progress.done
 
     def _check_model(self, name: str, chunks: t.Iterator[bytes]) -> None:

@@ -260,6 +260,7 @@ class RegistrySource(Source):
                 said = json.loads(answer.read(installer.SMALL))
             token = said.get("token") or said.get("access_token")
         except urllib.error.HTTPError as exc:
+            exc.close()
             raise ProviderError(f"{doing}: {_refusal(exc.code, reference)}") from exc
         except (ValueError, AttributeError, OSError, http.client.HTTPException) as exc:
             raise ProviderError(f"{doing}: {_reason(exc)}") from exc
