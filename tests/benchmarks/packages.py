@@ -143,10 +143,10 @@ def measure(engine: Engine, folder: Path, flux: str, other: str) -> None:
     print(f"{os.cpu_count()} cores, load {load:.1f}, Docker {engine.docker('version', '--format={{.Server.Version}}')}")
     deflated, stored = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED
     table = Table()
+    table.line("docker save + zip -0, 1 node", plain(stored, flux))
     table.line("docker save + zip, 1 node", plain(deflated, flux))
-    table.line("docker save + zip without compression, 1 node", plain(stored, flux))
-    table.line("docker save + zip, 3 nodes of the image", plain(deflated, flux, flux, flux))
-    table.line("docker save + zip, 2 images that share layers", plain(deflated, flux, other))
+    table.line("docker save + zip -0, 3 nodes of the image", plain(stored, flux, flux, flux))
+    table.line("docker save + zip -0, 2 images that share layers", plain(stored, flux, other))
     for source in ("engine", "registry"):
         table.line(f"nim_package from the {source}, 1 node", ours(source, "FLUX Dev"))
         table.line(f"nim_package from the {source}, 3 nodes of the image", ours(source, *packages.NODES))
