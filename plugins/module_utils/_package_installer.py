@@ -24,6 +24,7 @@ import re
 import shutil
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tarfile
@@ -65,6 +66,9 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/=+-]*")
 _TAR_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE)
+
+_NO_ZIP = (zipfile.BadZipFile, ValueError, EOFError, OverflowError, RuntimeError, struct.error)
+"""What zipfile raises for files that are none, or are damaged."""
 
 Tell = t.Callable[[str], None]
 
@@ -242,7 +246,7 @@ class Package:
             self._file_size = path.stat().st_size
         except OSError as exc:
             raise PackageError(f"{path} cannot be read: {exc.strerror}") from exc
-        except (zipfile.BadZipFile, ValueError) as exc:
+        except _NO_ZIP as exc:
             size = path.stat().st_size
             raise PackageError(
                 f"{path} is not a whole package: the directory at the end of the ZIP file is missing or damaged "
@@ -292,7 +296,7 @@ class Package:
     def _checked_manifest(self, raw: bytes) -> dict[str, t.Any]:
         try:
             manifest = json.loads(raw)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise self._wrong(f"{MANIFEST} is not JSON") from exc
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise self._wrong(f"{MANIFEST} does not say that it is a {FORMAT}")
@@ -322,7 +326,7 @@ class Package:
         for number, entry in enumerate(entries):
             try:
                 parsed.append(parse(entry))
-            except (KeyError, TypeError, ValueError) as exc:
+            except (KeyError, TypeError, ValueError, RecursionError) as exc:
                 raise self._wrong(f"{key}[{number}] in {MANIFEST} is wrong: {exc!r}") from exc
         return parsed
 
@@ -396,7 +400,7 @@ class Package:
                 for chunk in iter(lambda: stream.read(CHUNK), b""):
                     digest.update(chunk)
                     yield chunk
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as exc:
+        except (OSError, *_NO_ZIP) as exc:
             raise self._wrong(f"the member {name!r} is damaged ({exc}); copy or build the package again") from exc
         if name == MANIFEST:
             return
@@ -465,7 +469,9 @@ def tar_problem(entry: tarfile.TarInfo) -> str | None:
 
 
 def _is_member_entry(entry: t.Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("size"), int) and bool(_HEX.fullmatch(str(entry["sha256"])))
+    if not isinstance(entry, dict) or not isinstance(entry.get("size"), int):
+        return False
+    return bool(_HEX.fullmatch(str(entry.get("sha256"))))
 
 
 def _licence_line(entry: t.Mapping[str, t.Any]) -> str:

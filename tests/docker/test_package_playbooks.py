@@ -24,9 +24,10 @@ STUDIO_KEY = "b7Vq-2mXe9Lw4Rt_6Yp1Uo8Ks3Dh5Fj0GzCn"
 
 POWERSHELL = """#!/usr/bin/python3
 # Reads a command as PowerShell does: the call operator, and words in single quotes with quotes doubled inside.
-import re, subprocess, sys
+import os, re, subprocess, sys
 command = sys.argv[2]
-assert command.startswith("& "), command
+if not command.startswith("& "):
+    os.execv("/bin/sh", ["sh", *sys.argv[1:]])
 words = [word[1:-1].replace("''", "'") for word in re.findall(r"'(?:[^']|'')*'", command[2:])]
 assert command[2:] == " ".join("'" + word.replace("'", "''") + "'" for word in words), command
 assert ("install" in words) == ("--manifest-sha256" in words), words

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import re
 import tarfile
 import typing as t
@@ -79,6 +80,25 @@ def test_changed_with_a_new_checksum(path: Path) -> None:
     assert "was changed: its sha256 is" in refusal(path), "the name of a layer is its digest"
 
 
+def test_any_byte_anywhere(path: Path) -> None:
+    """Also in what holds a ZIP file together a changed byte gives a refusal or changes nothing."""
+    good = path.read_bytes()
+    chosen = random.Random(3)
+    with zipfile.ZipFile(path) as archive:
+        directory = archive.start_dir
+    places = [*range(directory, len(good), 29), *(chosen.randrange(len(good)) for _number in range(30))]
+    refused = 0
+    for place in places:
+        spoilt = bytearray(good)
+        spoilt[place] ^= chosen.randrange(1, 256)
+        path.write_bytes(bytes(spoilt))
+        try:
+            installer.verify(path, lambda _text: None)
+        except installer.PackageError:
+            refused += 1
+    assert refused > len(places) // 2
+
+
 def added(name: str, mode: int = 0o100644, **changes: t.Any) -> t.Callable[[list[Member]], None]:
     def spoil(content: list[Member]) -> None:
         extra = made.member(name, b"x" * 100, mode)
@@ -143,6 +163,7 @@ def twice(content: list[Member]) -> None:
         (garbled, "manifest.json is not JSON"),
         (manifest(format="zip"), "does not say that it is a budgetguard-nim-package"),
         (manifest(version=2), "its format has version 2, and this program reads version 1"),
+        (manifest(members={"install.py": {"size": 1}}), "has no list of members with sizes and sha256"),
         (manifest(members=[]), "has no list of members with sizes and sha256"),
         (manifest(nodes={}), "has no list nodes"),
         (manifest(images=[{"reference": "x"}]), "images[0] in manifest.json is wrong"),
