@@ -44,6 +44,7 @@ FOLDER = ".budgetguard_local"
 """Where the installed nodes stand, below the home folder."""
 
 RECORD = "installed.json"
+MODEL_MARK = ".budgetguard-model"
 COMPOSE, ENV = "compose.yaml", ".env"
 
 NIM_PORT = 8000
@@ -898,7 +899,7 @@ class _Installation:
         outcome.url = f"http://{_bracketed(self.options.bind_address)}:{port}"
         task.compose = self.package.read(node.compose)
         task.env = self._env(node, name, tier, gpus, port, task.compose, folder)
-        self._compare(task, record, folder)
+        self._compare(task, folder)
         return task
 
     def _misfit(self, node: Node, gpus: t.Sequence[Gpu], engine: t.Mapping[str, t.Any]) -> str:
@@ -961,7 +962,7 @@ class _Installation:
         ]
         return "\n".join([*lines, *(f"{key}={value}" for key, value in values.items()), ""])
 
-    def _compare(self, task: _Task, record: t.Mapping[str, t.Any], folder: pathlib.Path) -> None:
+    def _compare(self, task: _Task, folder: pathlib.Path) -> None:
         """Put into the outcome what has to be done, and why."""
         outcome, node = task.outcome, task.node
         name = str(outcome.container)
@@ -970,7 +971,7 @@ class _Installation:
         if found and labels.get(MANAGED_LABEL) != "true":
             outcome.reason = f"there is a container {name} that was not made by this collection; rename or remove it"
             return
-        task.fill_model = bool(node.model) and record.get("model") != self._model_mark(node, name)
+        task.fill_model = bool(node.model) and not (found and self._has_model(node, name))
         reasons = self._reasons(task, found, labels, folder)
         if not reasons:
             outcome.state = UNCHANGED
@@ -998,11 +999,14 @@ class _Installation:
         reasons = [text for is_so, text in checks if is_so]
         return reasons[:1] if found is None else reasons
 
-    def _model_mark(self, node: Node, name: str) -> list[str]:
-        """Return what is recorded of a model that is in its volume: which one, and in which volume."""
-        found = self.docker.inspect("volume", [f"{name}-cache"])
-        sha256 = self.package.manifest["members"][node.model]["sha256"] if node.model else ""
-        return [sha256, str(found[0].get("CreatedAt")) if found else ""]
+    def _has_model(self, node: Node, name: str) -> bool:
+        """Say whether the package's model is in a container's cache, whole: a small file is put there after it."""
+        words = (self.docker.command, "cp", f"{name}:{CACHE}/{MODEL_MARK}", "-")
+        code, out, _err = self.docker.ask(f"look into the cache of {name}", words)
+        return not code and self._model_digest(node) in out
+
+    def _model_digest(self, node: Node) -> str:
+        return str(self.package.manifest["members"][node.model]["sha256"])
 
     def _check_disk(
         self,
@@ -1089,9 +1093,8 @@ class _Installation:
             _write(folder / ENV, task.env.encode())
             _write(folder / MODEL_LICENCES, self.package.read(MODEL_LICENCES))
             self._create(name, folder)
-            self._fill(task.node, name, task.fill_model)
-            record["model"] = self._model_mark(task.node, name)
-            _write(folder / RECORD, json.dumps(record, indent=2).encode())
+            # A container that is new may still have got an old volume.
+            self._fill(task.node, name, task.fill_model and not self._has_model(task.node, name))
         except PackageError:
             raise
         except OSError as exc:
@@ -1144,6 +1147,8 @@ class _Installation:
                 tar.addfile(entry, content)
         for _rest in chunks:
             pass
+        mark = self._model_digest(node).encode()
+        _add(tar, f"{base}/{MODEL_MARK}", len(mark), iter([mark]))
 
 
 def _choose(package: Package, names: t.Sequence[str]) -> list[Node]:

@@ -123,10 +123,6 @@ attributes:
     support: full
   diff_mode:
     support: none
-  idempotent:
-    support: full
-  platform:
-    platforms: posix
 requirements:
   - Python 3.9 or newer, with its standard library alone
   - Docker Engine 20.10 or newer, with O(source=engine) or volumes in O(nodes[].model_cache)

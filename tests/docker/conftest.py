@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import typing as t
 from pathlib import Path
@@ -57,5 +58,8 @@ def packaged(running_engine: engines.Engine) -> engines.Engine:
 def desk(
     packaged: engines.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> packages.Desk:
+    lacking = [name for name in ("docker-compose", "rsync") if not shutil.which(name)]
+    if lacking:
+        pytest.skip(f"{', '.join(lacking)} not on this machine")
     packaged.empty()
     return packages.Desk(packaged, tmp_path, monkeypatch, capsys)

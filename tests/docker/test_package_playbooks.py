@@ -65,7 +65,7 @@ def run(desk: Desk, engine: Engine) -> t.Callable[..., str]:
         "local_package_become": False,
     }
     inventory = desk.folder / "inventory.json"
-    groups = {"artist_workstations": {"hosts": {"ws-01": {}}}, "nim_providers": {}}
+    groups: dict[str, t.Any] = {"artist_workstations": {"hosts": {"ws-01": {}}}, "nim_providers": {}}
     inventory.write_text(json.dumps({"all": {"vars": variables, "children": groups}}), encoding="utf-8")
 
     def go(*words: str, **others: str) -> str:

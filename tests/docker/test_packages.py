@@ -22,6 +22,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _package_build
 from tests.docker import packages
@@ -182,13 +183,18 @@ def test_compose_reads_the_files(desk: Desk, tmp_path: Path) -> None:
     """Docker Compose itself reads each file, with and without the file of variables."""
     desk.build()
     with zipfile.ZipFile(desk.package) as archive:
-        for slug, port in (("flux-dev", 0), ("flux-canny", 1), ("flux-depth", 2)):
+        for slug, number in (("flux-dev", 0), ("flux-canny", 1), ("flux-depth", 2)):
             path = tmp_path / f"{slug}.yaml"
             path.write_bytes(archive.read(f"nodes/{slug}/compose.yaml"))
-            text = _run("docker-compose", "-f", str(path), "config")
-            assert f"127.0.0.1:{packages.FIRST_PORT + port}:8000/tcp" in text
-            assert 'restart: "no"' in text
-            assert "device_ids:" in text
+            service = yaml.safe_load(_run("docker-compose", "-f", str(path), "config"))["services"]["nim"]
+            port = service["ports"][0]
+            if isinstance(port, dict):
+                # Compose 2 writes it out.
+                port = f"{port['host_ip']}:{port['published']}:{port['target']}/{port['protocol']}"
+            assert port == f"127.0.0.1:{packages.FIRST_PORT + number}:8000/tcp"
+            assert service["restart"] == "no"
+            (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+            assert (device["driver"], device["device_ids"], device["capabilities"]) == ("nvidia", ["0"], ["gpu"])
 
 
 def test_workstation_without_a_network(desk: Desk, engine: Engine) -> None:
@@ -199,8 +205,8 @@ def test_workstation_without_a_network(desk: Desk, engine: Engine) -> None:
     (model / "snapshot").symlink_to("blobs/weights")
     node = {"node": "FLUX Dev", "model_cache": str(model), "env": {"STAND_IN_OFFLINE": "1"}}
     assert not desk.build(node).get("failed")
-    again = desk.build(node)
-    assert (again["changed"], again["reason"]) == (False, None)
+    rebuilt = desk.build(node)
+    assert (rebuilt["changed"], rebuilt["reason"]) == (False, None)
     engine.processes[0].send_signal(signal.SIGSTOP)
     try:
         code, said = desk.program("install", "--package", str(desk.package))
@@ -222,9 +228,14 @@ def test_workstation_without_a_network(desk: Desk, engine: Engine) -> None:
         assert listed.split()[2] == "1000"
         copy = engine.docker("exec", "nim-flux-dev-l40s", "busybox", "sha256sum", "/opt/nim/.cache/snapshot")
         assert copy.split()[0] == _sha256(model / "blobs" / "weights")
-        again = desk.program("install", "--package", str(desk.package))
-        assert again[0] == 0
-        assert "FLUX Dev: unchanged" in again[1]
+        code, said = desk.program("install", "--package", str(desk.package))
+        assert (code, "FLUX Dev: unchanged" in said) == (0, True), said
+        engine.docker("rm", "--force", "nim-flux-dev-l40s", "--volumes")
+        engine.docker("volume", "rm", "nim-flux-dev-l40s-cache")
+        code, said = desk.program("install", "--package", str(desk.package))
+        assert (code, "FLUX Dev: created" in said) == (0, True), said
+        copied = engine.docker("cp", "nim-flux-dev-l40s:/opt/nim/.cache/blobs/weights", str(desk.folder / "again"))
+        assert _sha256(desk.folder / "again") == _sha256(model / "blobs" / "weights"), copied
     finally:
         engine.processes[0].send_signal(signal.SIGCONT)
     code, said = desk.program("uninstall")
@@ -310,6 +321,27 @@ def test_tags_that_move_and_why_it_is_built_again(desk: Desk, engine: Engine) ->
     bigger = {**catalog, "Moving": {**catalog["Moving"], "disk_gib": 7}}
     assert "Moving is another in the catalogue" in desk.build(pinned, nim_catalog=bigger)["reason"]
     assert desk.build(pinned, nim_catalog=bigger, force=True)["reason"] == "force is set"
+
+
+def test_nothing_is_loaded_from_a_package_that_was_changed(desk: Desk, engine: Engine) -> None:
+    desk.build("FLUX Dev", "Other")
+    good = desk.package.read_bytes()
+    with zipfile.ZipFile(desk.package) as archive:
+        last = max((i for i in archive.infolist() if i.file_size > 2**20), key=lambda info: info.header_offset)
+    spoilt = bytearray(good)
+    spoilt[last.header_offset + last.file_size // 2] ^= 1
+    desk.package.write_bytes(bytes(spoilt))
+    refused = desk.install()
+    assert refused["failed"]
+    assert f"the member '{last.filename}' is damaged" in refused["msg"]
+    desk.package.write_bytes(good[:-1000])
+    assert "Was it copied completely? Copy it again" in desk.install()["msg"]
+    assert (engine.images(), engine.containers(), engine.volumes()) == (set(), set(), set())
+    assert not (desk.home / ".budgetguard_local").exists()
+    assert desk.build("FLUX Dev", "Other")["reason"].endswith("Copy it again"), "one that is cut off is built again"
+    assert desk.build(state="absent")["changed"]
+    assert not desk.build(state="absent")["changed"]
+    assert {path.name for path in desk.package.parent.iterdir()} == {"install.py"}
 
 
 def test_a_killed_build_leaves_the_old_package(desk: Desk, engine: Engine) -> None:

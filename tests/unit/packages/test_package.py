@@ -44,7 +44,8 @@ def test_what_cannot_be(nodes: list[dict[str, t.Any]], told: str) -> None:
 
 
 def test_ports_do_not_clash() -> None:
-    nodes = [{"node": "FLUX Dev"}, {"node": "FLUX Canny", "port": 8001}, {"node": "FLUX Depth"}, {"node": "Llama 3.1"}]
+    nodes: list[dict[str, t.Any]] = [{"node": "FLUX Dev"}, {"node": "FLUX Canny", "port": 8001}]
+    nodes += [{"node": "FLUX Depth"}, {"node": "Llama 3.1"}]
     assert [item.port for item in _package.resolve(nodes, {}, 8000)] == [8000, 8001, 8002, 8003]
 
 
@@ -224,7 +225,7 @@ def deployment(**changes: t.Any) -> dict[str, t.Any]:
 def test_own_nims_stand_in_the_document_of_their_workstation() -> None:
     cloud = {"url": "http://a", "target": "aws"}
     old = {"url": "http://127.0.0.1:1", "target": "ws-01"}
-    document = {
+    document: dict[str, t.Any] = {
         "version": "1.0",
         "generated_at": "x",
         "nim_endpoints": {"FLUX Dev": {"aws": [cloud], "local": [old]}, "SDXL": {"local": [old]}},

@@ -125,7 +125,7 @@ def test_no_docker(workstation: Workstation) -> None:
 
 
 def test_no_room(workstation: Workstation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installer.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 5000})())
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 5000})())
     with pytest.raises(installer.WorkstationError) as caught:
         workstation.install()
     assert "/ has 0.0 MiB free, and 0.0 MiB are needed to load what is missing. Nothing was loaded" in str(caught.value)
