@@ -123,6 +123,9 @@ attributes:
     support: full
   diff_mode:
     support: none
+  platform:
+    support: full
+    platforms: posix
 requirements:
   - Python 3.9 or newer, with its standard library alone
   - Docker Engine 20.10 or newer, with O(source=engine) or volumes in O(nodes[].model_cache)

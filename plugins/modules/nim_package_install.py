@@ -95,6 +95,9 @@ attributes:
       - The package is read and verified in check mode as well.
   diff_mode:
     support: none
+  platform:
+    support: full
+    platforms: posix
 requirements:
   - Python 3.9 or newer, with its standard library alone
   - Docker Engine 20.10 or newer, as root or as a member of the group C(docker)
