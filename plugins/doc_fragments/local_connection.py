@@ -27,6 +27,7 @@ options:
       - Name or address by which workstations reach the host, for the published endpoints. Without it, the address at
         which the NIM listens.
       - Without it, a NIM that only the host itself can reach has no endpoint.
+      - V(127.0.0.1) is for what only the host itself uses; a NIM that listens at another address alone keeps that one.
     type: str
 requirements:
   - Python 3.9 or newer on the host, with its standard library alone

@@ -72,6 +72,30 @@ def artists_config(
     return _with_old_time(document, published)
 
 
+def with_own_nims(
+    document: t.Any,
+    name: str,
+    deployments: t.Sequence[t.Mapping[str, t.Any]],
+    catalog: t.Mapping[str, Node] | None = None,
+) -> dict[str, t.Any]:
+    """Return the artists' document with the NIMs of one workstation's own Docker engine, for that workstation alone.
+
+    C(name) is what they stand under as C(target). What the document has under that name gives way. Raises ArtistsError.
+    """
+    base = _document(document)
+    target = {"target": name, "provider": "local", "read": True, "deployments": deployments}
+    found: dict[str, dict[str, list[dict[str, t.Any]]]] = {}
+    for node, providers in _endpoints_of(base).items():
+        for key, entries in providers.items():
+            others = [dict(entry) for entry in entries if entry.get("target") != name]
+            if others:
+                found.setdefault(node, {})[key] = others
+    for checked in _checked_targets([target]):
+        for node, key, entry in _entries(checked, catalog or {}):
+            found.setdefault(node, {}).setdefault(key, []).append(entry)
+    return {**base, "nim_endpoints": _ordered(found)}
+
+
 def provider_endpoints(
     targets: t.Sequence[t.Mapping[str, t.Any]],
     published: t.Any = None,
@@ -271,4 +295,12 @@ def _base_url(endpoint: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
 
 
-__all__ = ("CREDENTIALS", "PROVIDER_KEYS", "VERSION", "ArtistsError", "artists_config", "provider_endpoints")
+__all__ = (
+    "CREDENTIALS",
+    "PROVIDER_KEYS",
+    "VERSION",
+    "ArtistsError",
+    "artists_config",
+    "provider_endpoints",
+    "with_own_nims",
+)

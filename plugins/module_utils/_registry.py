@@ -314,23 +314,38 @@ def _image_verdict(image: str, answer: _http.Answer) -> ImageCheck:
 
 
 def _token_url(answer: _http.Answer, reference: Reference) -> str:
-    """Return where a token for pulling is to be had, as the registry's challenge says.
+    """Return where a token for pulling is to be had, as the registry's challenge says."""
+    try:
+        challenge = answer.headers.get("www-authenticate", "")
+        return token_url(challenge, reference.registry, reference.repository, "$oauthtoken")
+    except ValueError as exc:
+        raise _UnansweredError(str(exc)) from exc
+
+
+def token_url(challenge: str, registry: str, repository: str, user: str) -> str:
+    """Return where a token for pulling is to be had, as a registry's challenge says. Raises ValueError.
 
     NVIDIA's realm has a query of its own (Apache Mesos src/tests/http_tests.cpp, MESOS-9968) and there is no service.
     """
-    scheme, _space, rest = answer.headers.get("www-authenticate", "").partition(" ")
+    scheme, _space, rest = challenge.partition(" ")
     values = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     realm = urllib.parse.urlsplit(values.get("realm", ""))
     if scheme.lower() != "bearer" or not realm.hostname:
-        raise _UnansweredError(f"{reference.registry} asks for a login in a way that is not known here")
-    own = realm.hostname == reference.registry or realm.hostname.endswith(f".{reference.registry}")
-    if realm.scheme != "https" or not own:
-        raise _UnansweredError(f"{reference.registry} sends the login to {realm.hostname}; the key is not sent there")
+        raise ValueError(f"{registry} asks for a login in a way that is not known here")
+    host = registry.partition(":")[0]
+    own = realm.hostname == host or realm.hostname.endswith(f".{host}")
+    if not own or (realm.scheme != "https" and not is_loopback(registry)):
+        raise ValueError(f"{registry} sends the login to {realm.hostname}; the key is not sent there")
     query = dict(urllib.parse.parse_qsl(realm.query))
-    query.update({"account": "$oauthtoken", "scope": f"repository:{reference.repository}:pull"})
+    query.update({"account": user, "scope": f"repository:{repository}:pull"})
     if values.get("service"):
         query["service"] = values["service"]
-    return urllib.parse.urlunsplit(("https", realm.netloc, realm.path, urllib.parse.urlencode(query), ""))
+    return urllib.parse.urlunsplit((realm.scheme, realm.netloc, realm.path, urllib.parse.urlencode(query), ""))
+
+
+def is_loopback(registry: str) -> bool:
+    """Say whether a registry is on this machine, where Docker, too, speaks to it in plain HTTP."""
+    return registry.startswith("127.") or registry.partition(":")[0] == "localhost"
 
 
 def _repository_verdict(name: str, answer: _http.Answer) -> RepositoryCheck:
@@ -369,7 +384,12 @@ def _mapping(answer: _http.Answer) -> dict[str, t.Any]:
 
 
 def _basic(key: str) -> dict[str, str]:
-    return {"Authorization": f"Basic {base64.b64encode(f'$oauthtoken:{key}'.encode()).decode()}"}
+    return basic("$oauthtoken", key)
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """Return the header of a login."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
 def _host(url: str) -> str:
@@ -418,4 +438,7 @@ __all__ = (
     "Reference",
     "RepositoryCheck",
     "Services",
+    "basic",
+    "is_loopback",
+    "token_url",
 )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import typing as t
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.docker import engine as engines
+from tests.docker import packages
 from tests.docker.studio import Studio
 
 
@@ -41,3 +43,23 @@ def engine(running_engine: engines.Engine) -> engines.Engine:
 @pytest.fixture
 def studio(engine: engines.Engine, tmp_path: Path) -> Studio:
     return Studio(tmp_path, engine)
+
+
+@pytest.fixture(scope="session")
+def packaged(running_engine: engines.Engine) -> engines.Engine:
+    """Have two images in the registry that share all layers but their last."""
+    shared = [packages.noise(1, 3 * 2**20), packages.noise(2, 2**20)]
+    flux = packages.publish(running_engine, packages.FLUX, *shared)
+    packages.publish(running_engine, packages.OTHER, packages.noise(3, 2**20), base=flux)
+    return running_engine
+
+
+@pytest.fixture
+def desk(
+    packaged: engines.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> packages.Desk:
+    lacking = [name for name in ("docker-compose", "rsync") if not shutil.which(name)]
+    if lacking:
+        pytest.skip(f"{', '.join(lacking)} not on this machine")
+    packaged.empty()
+    return packages.Desk(packaged, tmp_path, monkeypatch, capsys)

@@ -11,11 +11,14 @@ cannot disturb each other.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import subprocess
+import tarfile
 import tempfile
 import threading
 import types
@@ -132,6 +135,37 @@ class DockerCli:
         lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
         return self._without_secrets(lines[-1])[:_LOG_LINE] if lines and not done.returncode else None
 
+    @contextlib.contextmanager
+    def stream(self, doing: str, *words: str) -> t.Iterator[t.IO[bytes]]:
+        """Call docker and hand out what it prints while it prints it: more than fits into memory.
+
+        That cannot be done by run_command. Raises ProviderError in the end if docker failed.
+        """
+        with tempfile.TemporaryFile() as errors:
+            try:
+                process = subprocess.Popen(
+                    [self.command, *words],
+                    env={**os.environ, **self._environment()},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                )
+            except OSError as exc:
+                raise ProviderError(f"{doing}: {self.command} cannot be run: {exc.strerror}") from exc
+            with process:
+                try:
+                    yield t.cast("t.IO[bytes]", process.stdout)
+                except BaseException as exc:
+                    ended = process.poll()
+                    process.kill()
+                    process.wait()
+                    if ended and isinstance(exc, (tarfile.TarError, EOFError)):
+                        # A stream that breaks off is a consequence; docker itself says why.
+                        raise self._error(doing, _said(errors)) from exc
+                    raise
+                if process.wait():
+                    raise self._error(doing, _said(errors))
+
     def _call(
         self,
         doing: str,
@@ -232,6 +266,11 @@ class DockerCli:
                 content = json.dumps({"auths": {_PLACEHOLDER: {}}})
                 (self._folder / "config.json").write_text(content, encoding="utf-8")
             return self._folder
+
+
+def _said(errors: t.IO[bytes]) -> str:
+    errors.seek(0)
+    return errors.read().decode("utf-8", "replace")
 
 
 def _leave(number: int, _frame: types.FrameType | None) -> t.NoReturn:

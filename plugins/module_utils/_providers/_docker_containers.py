@@ -60,6 +60,16 @@ def health_command() -> str:
     return f'curl -fsS -o /dev/null {url} || wget -q -O /dev/null {url} || python3 -c "{in_python}"'
 
 
+def health_times() -> dict[str, t.Any]:
+    """Return how often and how long the check is tried, in the words of Compose."""
+    return {
+        "interval": f"{_CHECK_SECONDS}s",
+        "timeout": f"{_CHECK_TIMEOUT}s",
+        "retries": _CHECK_RETRIES,
+        "start_period": f"{START_SECONDS}s",
+    }
+
+
 # ---- what is asked for -------------------------------------------------------------------------------------------
 
 
@@ -288,8 +298,12 @@ def _endpoint(found: str | None, endpoint_host: str | None) -> str | None:
         return None
     host, _colon, port = found.rpartition(":")
     listens_at = ipaddress.ip_address(host)
-    if endpoint_host is None and (listens_at.is_loopback or listens_at.is_unspecified):
+    is_local = listens_at.is_loopback or listens_at.is_unspecified
+    if endpoint_host is None and is_local:
         return None
+    if endpoint_host in ("127.0.0.1", "localhost") and not is_local:
+        # It listens at another address of the host only.
+        endpoint_host = None
     base = endpoint_host or (f"[{host}]" if ":" in host else host)
     return f"http://{base}:{port}"
 

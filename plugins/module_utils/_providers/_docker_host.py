@@ -9,59 +9,25 @@ Measuring asks the host; everything that decides is pure.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import pathlib
-import re
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _fit, _program
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Wanted
 from ansible_collections.budgetguard.techops.plugins.module_utils._gpu import Machine
-from ansible_collections.budgetguard.techops.plugins.module_utils._plan import PlanError
-
-_BIG_A100_MIB = 70_000
-"""The A100 comes with 40 and with 80 GB, and its name says so in several ways."""
-
-_MAKERS = re.compile(r"^(NVIDIA|Tesla|GeForce|Quadro)\s+")
-_TIERS_BY_NAME = (
-    (r"T4", "t4"),
-    (r"L4", "l4"),
-    (r"A10", "a10"),
-    (r"A10G", "a10g"),
-    (r"RTX 4090", "rtx-4090"),
-    (r"RTX 5090", "rtx-5090"),
-    (r"L40", "l40"),
-    (r"RTX 6000 Ada Generation", "rtx-6000-ada"),
-    (r"L40S", "l40s"),
-    (r"A100\b.*", "a100"),
-    (r"RTX PRO 6000 Blackwell\b.*", "rtx-pro-6000"),
-    (r"H100\b.*", "h100"),
-    (r"H200\b.*", "h200"),
-    (r"B200\b.*", "b200"),
+from ansible_collections.budgetguard.techops.plugins.module_utils._package_installer import (
+    GPU_FIELDS,
+    Gpu,
+    parse_gpus,
 )
-"""Names as nvidia-smi gives them, without the maker's; see the table of GPUs in the README of
-https://github.com/NVIDIA/open-gpu-kernel-modules. The whole name has to match: a laptop's RTX 4090 is another GPU."""
+from ansible_collections.budgetguard.techops.plugins.module_utils._plan import PlanError
 
 _FALLBACK_GPUS = 16
 """How many GPUs are assumed at most where nothing could be measured and the fit check is skipped."""
 
 _LISTENING = "0A"
 """The state of a listening socket in /proc/net/tcp."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Gpu:
-    """One GPU of the host. ``tier`` is None for one that is not in our table; the memory is in MiB."""
-
-    index: int
-    uuid: str
-    name: str
-    memory_mib: int
-    tier: str | None
-
-    def __str__(self) -> str:
-        return f"GPU {self.index} ({self.name})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +60,8 @@ class Host:
 
 def measure_gpus(run_command: _program.RunCommand) -> tuple[tuple[Gpu, ...], str | None]:
     """Ask NVIDIA's driver for the GPUs. Returns them, or why there are none."""
-    fields = "index,uuid,name,memory.total"
     try:
-        words = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+        words = ["nvidia-smi", f"--query-gpu={GPU_FIELDS}", "--format=csv,noheader,nounits"]
         done = _program.call(run_command, words, seconds=60)
     except OSError:
         return (), "nvidia-smi does not run on this host; install NVIDIA's driver"
@@ -105,26 +70,6 @@ def measure_gpus(run_command: _program.RunCommand) -> tuple[tuple[Gpu, ...], str
         return (), f"nvidia-smi says: {said[:200]}"
     gpus = parse_gpus(done.stdout)
     return gpus, None if gpus else "nvidia-smi lists no GPU"
-
-
-def parse_gpus(text: str) -> tuple[Gpu, ...]:
-    """Read nvidia-smi's table of index, id, name and memory in MiB. Lines without these are left out."""
-    gpus = []
-    for row in csv.reader(text.splitlines(), skipinitialspace=True):
-        if len(row) == 4 and row[0].isdigit() and row[3].strip().isdigit():
-            memory = int(row[3])
-            gpus.append(Gpu(int(row[0]), row[1], row[2], memory, tier_of(row[2], memory)))
-    return tuple(gpus)
-
-
-def tier_of(name: str, memory_mib: int) -> str | None:
-    """Return the tier of a GPU by the name that the driver gives it, or None."""
-    while _MAKERS.match(name):
-        name = _MAKERS.sub("", name)
-    for pattern, tier in _TIERS_BY_NAME:
-        if re.fullmatch(pattern, name):
-            return "a100-80gb" if tier == "a100" and memory_mib >= _BIG_A100_MIB else tier
-    return None
 
 
 def measure_ports() -> frozenset[int]:

@@ -81,6 +81,7 @@ def test_states(info: dict[str, t.Any], ready: bool, state: str, told: str | Non
         ("10.20.0.31", "gpu-box", "http://gpu-box:8003"),
         ("127.0.0.1", None, None),
         ("127.0.0.1", "127.0.0.1", "http://127.0.0.1:8003"),
+        ("10.20.0.31", "127.0.0.1", "http://10.20.0.31:8003"),
         ("", None, None),
         ("::", "gpu-box", "http://gpu-box:8003"),
         ("fd00::1", None, "http://[fd00::1]:8003"),

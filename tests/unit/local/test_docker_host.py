@@ -11,6 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
+from ansible_collections.budgetguard.techops.plugins.module_utils import _package_installer as cards
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Wanted, resolve_all
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import PlanError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _docker_host as hosts
@@ -26,7 +27,7 @@ def wanted(*nodes: str, tier: str = "l40s") -> list[Wanted]:
 
 def host(*tiers: str | None, memory: int = 128, memory_mib: int = 46068, **others: t.Any) -> hosts.Host:
     """Return a host with GPUs of these tiers, called a, b, c and so on."""
-    gpus = [hosts.Gpu(n, "abcdefgh"[n], f"card {tier}", memory_mib, tier) for n, tier in enumerate(tiers)]
+    gpus = [cards.Gpu(n, "abcdefgh"[n], f"card {tier}", memory_mib, tier) for n, tier in enumerate(tiers)]
     return hosts.Host("gpu-box", memory, 32, tuple(gpus), **others)
 
 
@@ -53,14 +54,14 @@ FLUX, CANNY, LLAMA = "nim-flux-dev-l40s", "nim-flux-canny-l40s", "nim-llama-3-1-
     ],
 )
 def test_tier_of_a_card(name: str, memory: int, tier: str | None) -> None:
-    assert hosts.tier_of(name, memory) == tier
+    assert cards.tier_of(name, memory) == tier
 
 
 def test_table_of_nvidia_smi() -> None:
     text = "0, GPU-aa, NVIDIA L40S, 46068\n1, GPU-bb, NVIDIA RTX A6000, 49140\nUnable to determine, [N/A]\n"
-    assert hosts.parse_gpus(text) == (
-        hosts.Gpu(0, "GPU-aa", "NVIDIA L40S", 46068, "l40s"),
-        hosts.Gpu(1, "GPU-bb", "NVIDIA RTX A6000", 49140, None),
+    assert cards.parse_gpus(text) == (
+        cards.Gpu(0, "GPU-aa", "NVIDIA L40S", 46068, "l40s"),
+        cards.Gpu(1, "GPU-bb", "NVIDIA RTX A6000", 49140, None),
     )
 
 

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks package_build and package_install, and what a workstation's config says of its own NIMs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import typing as t
+
+import pytest
+
+from tests.docker import packages
+from tests.docker.engine import NGC_KEY, Engine
+from tests.docker.packages import Desk
+from tests.docker.studio import HOST_PYTHON, PLAYBOOK
+from tests.tools import layout
+
+STUDIO_KEY = "b7Vq-2mXe9Lw4Rt_6Yp1Uo8Ks3Dh5Fj0GzCn"
+
+POWERSHELL = """#!/usr/bin/python3
+# Reads a command as PowerShell does: the call operator, and words in single quotes with quotes doubled inside.
+import os, re, subprocess, sys
+command = sys.argv[2]
+if not command.startswith("& "):
+    os.execv("/bin/sh", ["sh", *sys.argv[1:]])
+words = [word[1:-1].replace("''", "'") for word in re.findall(r"'(?:[^']|'')*'", command[2:])]
+assert command[2:] == " ".join("'" + word.replace("'", "''") + "'" for word in words), command
+assert ("install" in words) == ("--manifest-sha256" in words), words
+sys.exit(subprocess.run([words[0], words[1].replace("\\\\", "/"), *words[2:]]).returncode)
+"""
+
+
+@pytest.fixture
+def run(desk: Desk, engine: Engine) -> t.Callable[..., str]:
+    """Return a function that runs playbooks on one workstation, and returns what they printed."""
+    comfy = desk.folder / "ComfyUI"
+    (comfy / "custom_nodes").mkdir(parents=True)
+    (comfy / "main.py").touch()
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": HOST_PYTHON,
+        "comfyui_path": str(comfy),
+        "nim_package_path": str(desk.package),
+        "nim_package_nodes": ["FLUX Dev", {"node": "FLUX Canny", "port": packages.FIRST_PORT + 7}],
+        "nim_catalog": packages.CATALOG,
+        "nim_ngc_api_key": "{{ lookup('ansible.builtin.env', 'STUDIO_NGC') }}",
+        "nim_studio_key": STUDIO_KEY,
+        "nim_own_nims": True,
+        "nim_export_dir": str(desk.folder / "exports"),
+        "local_package_registry": engine.registry,
+        "local_package_registry_username": "$oauthtoken",
+        "local_package_registry_password": "{{ nim_ngc_api_key }}",
+        "local_package_docker_host": engine.socket,
+        "local_package_first_port": packages.FIRST_PORT,
+        "local_package_folder": str(desk.folder / "copied"),
+        "workstation_config_docker_host": engine.socket,
+        "workstation_config_user": "root",
+        "workstation_config_become": False,
+        "workstation_config_docker_become": False,
+        "local_package_become": False,
+    }
+    inventory = desk.folder / "inventory.json"
+    groups: dict[str, t.Any] = {"artist_workstations": {"hosts": {"ws-01": {}}}, "nim_providers": {}}
+    inventory.write_text(json.dumps({"all": {"vars": variables, "children": groups}}), encoding="utf-8")
+
+    def go(*words: str, **others: str) -> str:
+        done = subprocess.run(
+            [str(PLAYBOOK), "-i", str(inventory), *words],
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": str(layout.LINKS),
+                "ANSIBLE_HOME": str(desk.folder / "ansible"),
+                "ANSIBLE_NOCOLOR": "1",
+                "STUDIO_NGC": NGC_KEY,
+                **others,
+            },
+            cwd=desk.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert "CaNaRy" not in done.stdout
+        return done.stdout
+
+    return go
+
+
+def recap(printed: str, host: str) -> dict[str, int]:
+    """Return what the last lines of all playbooks say of a host."""
+    found: dict[str, int] = {}
+    for line in re.findall(rf"^{host}\s+: (ok=.*)$", printed, re.MULTILINE):
+        for key, value in (pair.split("=") for pair in line.split()):
+            found[key] = found.get(key, 0) + int(value)
+    return found
+
+
+BUILD, INSTALL = "budgetguard.techops.package_build", "budgetguard.techops.package_install"
+
+
+def test_build_copy_install_and_publish(desk: Desk, engine: Engine, run: t.Callable[..., str]) -> None:
+    first = run(BUILD, INSTALL, "budgetguard.techops.workstations")
+    assert recap(first, "ws-01")["failed"] == 0, first
+    assert "does not allow commercial work" in " ".join(first.split())
+    assert engine.containers() == {"nim-flux-dev-l40s", "nim-flux-canny-l40s"}
+    assert not any(engine.inspect(name)["State"]["Running"] for name in engine.containers())
+    copied = {path.name for path in (desk.folder / "copied").iterdir()}
+    assert copied == {"nims.zip", "install.py"}
+
+    path = desk.folder / "ComfyUI" / "budgetguard" / "budgetguard_backend_config.json"
+    config = json.loads(path.read_text())
+    (canny,) = config["nim_endpoints"]["FLUX Canny"]["local"]
+    assert canny["url"] == f"http://127.0.0.1:{packages.FIRST_PORT + 7}"
+    assert (canny["target"], canny["gpu_tier"]) == ("ws-01", "l40s")
+    published = json.loads((desk.folder / "exports" / "budgetguard_artists_config.json").read_text())
+    assert published["nim_endpoints"] == {}, "nobody else gets to know a workstation's own NIMs"
+
+    again = run(INSTALL, "budgetguard.techops.workstations")
+    assert recap(again, "ws-01")["changed"] == 0, again
+
+    before = path.read_bytes()
+    unread = run("budgetguard.techops.workstations", "-e", "workstation_config_docker_host=unix:///no/socket")
+    assert recap(unread, "ws-01")["failed"] == 0, unread
+    (kept,) = json.loads(path.read_text())["nim_endpoints"]["FLUX Canny"]["local"]
+    assert (kept["url"], kept["stale"]) == (canny["url"], True)
+    assert path.read_bytes() != before
+
+    gone = run(INSTALL, "-e", "local_package_state=absent")
+    assert recap(gone, "ws-01")["changed"] == 2, gone
+    assert (engine.containers(), engine.images()) == (set(), set())
+
+
+def test_words_for_windows(desk: Desk, engine: Engine, run: t.Callable[..., str]) -> None:
+    """The command for PowerShell, taken apart as PowerShell does, and run here."""
+    folder = desk.folder / "it's a share"
+    folder.mkdir()
+    run(BUILD, "-e", json.dumps({"nim_package_path": str(folder / "nims.zip")}))
+    shell = desk.folder / "pwsh"
+    shell.write_text(POWERSHELL, encoding="utf-8")
+    shell.chmod(0o755)
+    extra = {
+        "local_package__is_windows": True,
+        "local_package_share": str(folder / "nims.zip"),
+        "local_package_path": str(folder / "nims.zip"),
+        "local_package_windows_python": HOST_PYTHON,
+        "local_package_install_nodes": ["FLUX Dev"],
+    }
+    words = (INSTALL, "-e", json.dumps(extra))
+    others = {"ANSIBLE_EXECUTABLE": str(shell), "DOCKER_HOST": engine.socket, "HOME": str(desk.home)}
+    predicted = run(*words, "--check", **others)
+    assert recap(predicted, "ws-01")["changed"] == 1, predicted
+    assert engine.containers() == set()
+    assert recap(run(*words, **others), "ws-01")["changed"] == 1
+    assert engine.containers() == {"nim-flux-dev-l40s"}
