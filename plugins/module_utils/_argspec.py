@@ -111,3 +111,25 @@ NVIDIA_CONNECTION: ArgumentSpec = {
     "hosted_check": {"type": "str", "choices": ["key", "model"], "default": "key"},
     "nim_catalog": {"type": "dict", "default": {}},
 }
+
+USAGE: ArgumentSpec = {
+    **AWS_CONNECTION,
+    **AZURE_CONNECTION,
+    **GCP_CONNECTION,
+    "region": {"type": "str"},
+    "subscription_id": {"type": "str", "fallback": (env_fallback, ["AZURE_SUBSCRIPTION_ID"])},
+    "resource_group": {"type": "str"},
+    "location": {"type": "str"},
+    "provider": {"type": "str", "choices": ["aws", "azure", "gcp", "local"], "required": True},
+    "since": {"type": "str", "default": "24h"},
+    "until": {"type": "str"},
+    "period": {"type": "str", "choices": ["none", "hour", "day"], "default": "day"},
+    "recent_minutes": {"type": "int", "default": 60},
+    "look_back_days": {"type": "int", "default": 14},
+    "nodes": {"type": "list", "elements": "str", "default": []},
+    "log_path": {"type": "path", "default": "/var/log/budgetguard/gateway/usage.log"},
+    "log_analytics_workspace_id": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_WORKSPACE_ID"])},
+    "log_analytics_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_ENDPOINT"])},
+    "logging_endpoint": {"type": "str"},
+}
+"""A gateway's log, wherever a target keeps it."""

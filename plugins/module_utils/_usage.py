@@ -43,6 +43,7 @@ Row = t.TypeVar("Row")
 Fetch = t.Callable[[float, float], "t.Sequence[Row]"]
 
 _NUMBER_FIELDS = ("seconds", "bytes", "request_bytes")
+_PLAIN = re.compile(r"[a-z0-9-]{1,63}")
 _AGO = re.compile(r"(\d+)\s*([mhdw])")
 _AGO_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -60,6 +61,11 @@ class Request:
     status: int
     bytes: int
     request_bytes: int
+
+    @property
+    def is_use(self) -> bool:
+        """Whether a NIM worked on this."""
+        return _is_use(self.method, self.status)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +87,11 @@ class Group:
     @property
     def is_use(self) -> bool:
         """Whether a NIM worked on these."""
-        return self.method == WORK_METHOD and self.status not in REFUSED and self.status != NOT_RUNNING
+        return _is_use(self.method, self.status)
+
+
+def _is_use(method: str, status: int) -> bool:
+    return method == WORK_METHOD and status not in REFUSED and status != NOT_RUNNING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +198,7 @@ def _is_number(value: t.Any) -> bool:
 def group(requests: t.Iterable[Request], period: str = "none") -> list[Group]:
     """Sum requests up as the log services do it."""
     length = PERIODS[period]
-    sums: dict[tuple[t.Any, ...], list[float]] = {}
+    sums: dict[tuple[str, str, str, str, int, float | None], list[float]] = {}
     for item in requests:
         start = None if length is None else item.ended // length * length
         key = (item.workstation, item.node, item.target, item.method, item.status, start)
@@ -199,7 +209,15 @@ def group(requests: t.Iterable[Request], period: str = "none") -> list[Group]:
         entry[3] += item.request_bytes
         entry[4] = max(entry[4], item.ended)
     return [
-        Group(*key[:5], int(count), seconds, int(sent), int(received), key[5], last)
+        Group(
+            *key[:5],
+            requests=int(count),
+            seconds=seconds,
+            bytes=int(sent),
+            request_bytes=int(received),
+            start=key[5],
+            last=last,
+        )
         for key, (count, seconds, sent, received, last) in sums.items()
     ]
 
@@ -261,6 +279,12 @@ def iso(seconds: float | None) -> str | None:
     return found.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def exact(seconds: float) -> str:
+    """Return a moment with milliseconds, for queries."""
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    return f"{(iso(whole) or '')[:-1]}.{thousandths:03}Z"
+
+
 def point(name: str, text: str, now: float) -> float:
     """Return the moment that an option means: ``24h``, ``7d`` and the like ago, or a time. Raises ValueError."""
     ago = _AGO.fullmatch(text.strip())
@@ -278,6 +302,13 @@ def point(name: str, text: str, now: float) -> float:
 def node_name(name: str) -> str:
     """Return a NIM as the log names it: ``nim-flux-dev-l40s`` is ``flux-dev-l40s``."""
     return name[4:] if name.startswith("nim-") else name
+
+
+def plain_name(name: str, value: str) -> str:
+    """Return a name as it may stand in a query. Raises ValueError for one that would not be a name there."""
+    if not _PLAIN.fullmatch(value):
+        raise ValueError(f"{name} is {value!r}; it must be 1 to 63 lower-case letters, digits and hyphens")
+    return value
 
 
 def too_many(what: str) -> str:
@@ -344,7 +375,7 @@ def _recent(ask: Ask, seen: Seen, node: str) -> dict[str, t.Any]:
     covers = seen.first_line is not None and seen.first_line <= ask.recent_since and not seen.problems
     if seen.settled_until is not None and seen.settled_until <= ask.recent_since:
         covers = False
-    own = [item for item in seen.recent or () if item.node == node and group([item])[0].is_use]
+    own = [item for item in seen.recent or () if item.node == node and item.is_use]
     told: dict[str, t.Any] = {"minutes": ask.recent_minutes, "requests": None, "busy_seconds": None}
     if seen.recent is not None and (own or covers):
         told["requests"] = len(own)
@@ -418,12 +449,14 @@ __all__ = (
     "Request",
     "Seen",
     "busy_seconds",
+    "exact",
     "group",
     "in_slices",
     "iso",
     "moment",
     "node_name",
     "parse",
+    "plain_name",
     "point",
     "report",
     "request",

@@ -197,6 +197,13 @@ class SandboxControl:
         """Put an image into the organisation's own registry at NVIDIA, as `docker push` does."""
         self.request("POST", "image", {"repository": repository, "tag": tag})
 
+    def container_log(
+        self, cloud: str, lines: list[str], *, container: str = "gateway", delay_seconds: float = 0.0
+    ) -> None:
+        """Let a container of the one AKS or GKE cluster have written some lines, found after a delay."""
+        body = {"cloud": cloud, "lines": lines, "container": container, "delay_seconds": delay_seconds}
+        self.request("POST", "container_log", body)
+
     def resources(self, region: str | None = None) -> dict[str, Any]:
         """Names of what exists, or those of one region (empty if nothing is there).
 

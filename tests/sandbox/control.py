@@ -16,7 +16,7 @@ from tests.sandbox.calls import CallLog, Interference, Interferences
 from tests.sandbox.clouds import Clouds
 from tests.sandbox.ecs_runtime import Outcome
 from tests.sandbox.nim_stub import NimStub
-from tests.sandbox.state import DEFAULTS
+from tests.sandbox.state import DEFAULTS, seconds
 
 PREFIX = "/_sandbox/"
 
@@ -43,6 +43,7 @@ class ControlApi:
             ("POST", "dns"): self._add_alias,
             ("POST", "quota"): self._set_quota,
             ("POST", "image"): self._add_image,
+            ("POST", "container_log"): self._add_container_lines,
             ("GET", "defaults"): lambda _body: asdict(DEFAULTS),
             ("POST", "defaults"): self._change_defaults,
             ("POST", "reset"): self._reset,
@@ -117,6 +118,22 @@ class ControlApi:
             if not isinstance(body.get(name), str) or not body[name]:
                 raise ValueError(f"{name} must be a text, such as flux.1-dev for a repository and 1.2.3 for a tag")
         self._clouds.add_image(body["repository"], body["tag"])
+        return {}
+
+    def _add_container_lines(self, body: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(body) - {"cloud", "lines", "namespace", "container", "delay_seconds"})
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        lines = body.get("lines")
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise ValueError("lines must be a list of texts")
+        self._clouds.add_container_lines(
+            str(body.get("cloud")),
+            str(body.get("namespace", "budgetguard")),
+            str(body.get("container", "gateway")),
+            lines,
+            seconds("delay_seconds", body.get("delay_seconds", 0)),
+        )
         return {}
 
     def _change_defaults(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import fnmatch
 import json
 import re
 import struct
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from moto.ecs.models import ecs_backends
@@ -103,6 +104,14 @@ class Host(Protocol):
         """Return what a client gets. Raises `NoConnectionError`."""
 
 
+@runtime_checkable
+class LoggingHost(Protocol):
+    """A load balancer with a gateway behind it, which logs who asked."""
+
+    def log_usage(self, scheme: str, port: int, request: HttpRequest, answer: HttpAnswer, seconds: float) -> None:
+        """Write a line for a request that has ended. Needs STATE_LOCK held."""
+
+
 class Hosts(Protocol):
     """Load balancers of one kind."""
 
@@ -136,7 +145,12 @@ class NimStub:
     def answer(self, scheme: str, host: str, port: int, request: HttpRequest) -> HttpAnswer:
         """Return what a client gets from this URL. Raises `UnknownHostError` or `NoConnectionError`."""
         with STATE_LOCK:
-            return self._find(host).answer(scheme, port, request)
+            found = self._find(host)
+            started = time.monotonic()
+            answer = found.answer(scheme, port, request)
+            if isinstance(found, LoggingHost):
+                found.log_usage(scheme, port, request, answer, time.monotonic() - started)
+            return answer
 
     def _find(self, name: str) -> Host:
         name = self._aliases.get(name.lower(), name.lower())

@@ -35,6 +35,7 @@ _BUSY = ("LimitExceededException", "ThrottlingException")
 _GOES_ON = ("Scheduled", "Running")
 _BINS: t.Mapping[str, str] = {"hour": "1h", "day": "1d"}
 _KEYS = "workstation, node, target, method, status"
+_SINGLE = "@timestamp, @ingestionTime, seconds, bytes, request_bytes"
 
 Row = t.Mapping[str, str]
 
@@ -72,10 +73,10 @@ class AwsUsage:
         return self._seen(now, *found)
 
     def _seen(
-        self, now: float, groups: list[_usage.Group], recent: list[_usage.Request] | None, used: t.Sequence[Row]
+        self, now: float, groups: list[_usage.Group], rows: list[Row] | None, used: t.Sequence[Row]
     ) -> _usage.Seen:
-        delays = [float(row["delay"]) / 1000 for row in used if row.get("delay")]
-        delay = max(0.0, *delays) if delays else None
+        recent = None if rows is None else [item for item in map(_request, rows) if item is not None]
+        delay = max((_delay(row) for row in rows or ()), default=None)
         last: dict[str, float] = {}
         for row in used:
             group = _group(row)
@@ -105,17 +106,15 @@ class AwsUsage:
         rows = self._all(text, since, until)
         return [group for group in map(_group, t.cast("list[Row]", rows)) if group is not None]
 
-    def _requests(self, since: float, until: float) -> list[_usage.Request] | None:
-        text = f'filter method = "{_usage.WORK_METHOD}" | fields @timestamp, {_KEYS}, seconds, bytes, request_bytes'
-        rows = self._all(text, since, until, _usage.MOST_REQUESTS)
-        found = None if rows is None else [_request(row) for row in rows]
-        return None if found is None else [item for item in found if item is not None]
+    def _requests(self, since: float, until: float) -> list[Row] | None:
+        text = f'filter method = "{_usage.WORK_METHOD}" | fields {_SINGLE}, {_KEYS}'
+        return self._all(text, since, until, _usage.MOST_REQUESTS)
 
     def _last(self, since: float, until: float) -> list[Row]:
         """Ask also for lines that are no requests: they tell that the gateway logs."""
         text = (
-            "stats count(*) as requests, min(@timestamp) as first_line, max(@timestamp) as last_line, "
-            "max(@ingestionTime - @timestamp) as delay by node, method, status"
+            "stats count(*) as requests, min(@timestamp) as first_line, max(@timestamp) as last_line "
+            "by node, method, status"
         )
         return t.cast("list[Row]", self._all(text, since, until, foreign=True))
 
@@ -207,6 +206,10 @@ def _request(row: Row) -> _usage.Request | None:
     except (KeyError, ValueError):
         return None
     return _usage.request({**fields, **numbers, "tsc": ""}, ended=_time(row["@timestamp"]))
+
+
+def _delay(row: Row) -> float:
+    return max(0.0, _time(row["@ingestionTime"]) - _time(row["@timestamp"]))
 
 
 def _time(text: str) -> float:

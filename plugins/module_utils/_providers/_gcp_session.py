@@ -47,6 +47,7 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 CONTAINER_HOST = "container.googleapis.com"
 COMPUTE_URL = "https://compute.googleapis.com/compute/v1/"
+LOGGING_URL = "https://logging.googleapis.com/"
 
 ATTEMPTS = 6
 """Tries per call when Google throttles or fails in passing: together about half a minute."""
@@ -84,6 +85,7 @@ _FALLBACKS = {
     "service_account_contents": ("GCP_SERVICE_ACCOUNT_CONTENTS",),
     "container_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER",),
     "compute_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE",),
+    "logging_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING",),
 }
 """The environment variables that count where an option is not set: those of google.cloud, then those of gcloud."""
 
@@ -140,6 +142,7 @@ class GcpSession:
                 f"project is not set and {self.who} names none; set project or the environment variable GCP_PROJECT"
             )
         self._compute_url = (_setting(options, "compute_endpoint") or COMPUTE_URL).rstrip("/")
+        self._logging_url = (_setting(options, "logging_endpoint") or LOGGING_URL).rstrip("/")
         self._login = t.cast(t.Any, _Login(credentials))
         self._http = google.auth.transport.requests.AuthorizedSession(self._login)
         host = (_setting(options, "container_endpoint") or CONTAINER_HOST).rstrip("/")
@@ -191,6 +194,17 @@ class GcpSession:
 
         found = self._attempt(f"read the quotas of {region or self.project}", fetch)
         return None if found is None else list(found.get("quotas", []))
+
+    def log_entries(self, doing: str, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """Return one page of log entries, as ``entries:list`` of Cloud Logging answers."""
+
+        def fetch() -> t.Any:
+            answer = self._http.post(f"{self._logging_url}/v2/entries:list", json=request, timeout=_CALL_TIMEOUT)
+            if answer.status_code >= 400:
+                raise api_errors.from_http_response(answer)
+            return answer.json()
+
+        return dict(self._attempt(doing, fetch))
 
     # ---- operations ----------------------------------------------------------------------------------------------
 

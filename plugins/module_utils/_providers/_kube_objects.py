@@ -226,7 +226,11 @@ def device_plugin(image: str) -> Manifest:
 def gateway_config_map(settings: KubeSettings) -> Manifest:
     """Return the gateway's configuration. It says nothing about single NIMs."""
     manifest = _object("v1", "ConfigMap", GATEWAY, GATEWAY, settings.namespace)
-    manifest["data"] = {_CONFIG_FILE: _gateway.haproxy_config(settings.namespace, service=GATEWAY)}
+    manifest["data"] = {
+        _CONFIG_FILE: _gateway.haproxy_config(
+            _gateway.NamedRoutes.in_cluster(settings.namespace, itself=GATEWAY), target=settings.namespace
+        )
+    }
     return _signed(manifest)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Azure: Entra ID, resource groups, Azure Kubernetes Service, quotas of virtual machines."""
+"""Simulated Azure: Entra ID, resource groups, Azure Kubernetes Service, quotas, Log Analytics."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.azure.arm import ResourceManager
 from tests.sandbox.azure.entra import AzureAccount, Entra
+from tests.sandbox.azure.log_analytics import LogAnalytics
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.kube import KubeApplication
 
@@ -22,14 +23,16 @@ class AzureApplication:
         self.account = AzureAccount.new()
         self._entra = Entra(self.account, calls, interferences)
         self.arm = ResourceManager(self.account, self._entra, kube, ca_pem, calls, interferences)
+        self._logs = LogAnalytics(self.account, self._entra, kube.logs, self.arm.kube_ids, calls, interferences)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Azure, by its path."""
-        return self.arm.handles(request) or self._entra.handles(request)
+        return any(service.handles(request) for service in (self.arm, self._logs, self._entra))
 
     def __call__(self, request: Request) -> Response:
         """Answer."""
-        return self.arm(request) if self.arm.handles(request) else self._entra(request)
+        services = (self.arm, self._logs, self._entra)
+        return next(service for service in services if service.handles(request))(request)
 
     def resources(self) -> dict[str, list[str]]:
         """Return the names of what exists, by kind."""
@@ -44,6 +47,8 @@ class AzureApplication:
             "AZURE_SUBSCRIPTION_ID": self.account.subscription_id,
             "AZURE_AUTHORITY_HOST": url,
             "AZURE_RESOURCE_MANAGER_ENDPOINT": url,
+            "AZURE_LOG_ANALYTICS_ENDPOINT": url,
+            "AZURE_LOG_ANALYTICS_WORKSPACE_ID": self.account.workspace_id,
         }
 
     def reset(self) -> None:

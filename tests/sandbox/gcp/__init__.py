@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Google Cloud: OAuth for a service account, Google Kubernetes Engine, quotas of Compute Engine."""
+"""Simulated Google Cloud: OAuth for a service account, Google Kubernetes Engine, quotas, Cloud Logging."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.gcp.gke import KubernetesEngine
+from tests.sandbox.gcp.logging import CloudLogging
 from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth
 from tests.sandbox.gcp.quotas import ComputeQuotas
 from tests.sandbox.kube import KubeApplication
@@ -26,7 +27,8 @@ class GcpApplication:
         self._oauth = GoogleOauth(self.account, calls, interferences)
         self.quotas = ComputeQuotas(self.account, self._oauth, calls, interferences)
         self._gke = KubernetesEngine(self.account, self._oauth, self.quotas, kube, ca_pem, calls, interferences)
-        self._services = (self._gke, self.quotas, self._oauth)
+        logging = CloudLogging(self.account, self._oauth, kube.logs, self._gke.places, calls, interferences)
+        self._services = (self._gke, self.quotas, logging, self._oauth)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Google Cloud, by its path."""
@@ -40,6 +42,10 @@ class GcpApplication:
         """Return the names of what exists, by kind."""
         return self._gke.resources()
 
+    def kube_ids(self) -> set[str]:
+        """Return the ids under which the clusters' APIs are found."""
+        return set(self._gke.places())
+
     def environment(self, url: str, key_file: Path) -> dict[str, str]:
         """Return the variables that lead clients here. `key_file` is where the service account's key is."""
         return {
@@ -47,6 +53,7 @@ class GcpApplication:
             "GOOGLE_CLOUD_PROJECT": self.account.project,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{url}/compute/v1/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
         }
 
     def reset(self) -> None:

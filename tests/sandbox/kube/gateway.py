@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.sandbox.container_logs import ContainerLogs
 from tests.sandbox.kube.cluster import Cluster
 from tests.sandbox.kube.runtime import is_ready
 from tests.sandbox.kube.selectors import selects
@@ -26,6 +27,7 @@ from tests.sandbox.nim_stub import (
     answer_of_nim,
     json_answer,
 )
+from tests.sandbox.usage_log import target_of, usage_line
 
 #: Paths that the gateway answers by itself.
 OWN_PATHS = ("/healthz", "/livez")
@@ -37,13 +39,13 @@ Pod = dict[str, Any]
 Item = Mapping[str, Any]
 
 
-def find_balancer(clusters: Iterable[Cluster], address: str) -> BalancerHost | None:
+def find_balancer(clusters: Iterable[Cluster], address: str, logs: ContainerLogs) -> BalancerHost | None:
     """Return the load balancer that has this IP address; None if none has."""
     for cluster in clusters:
         for service in cluster.store.all("Service"):
             ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
             if any(entry.get("ip") == address for entry in ingress):
-                return BalancerHost(cluster, service, address)
+                return BalancerHost(cluster, service, address, logs)
     return None
 
 
@@ -54,6 +56,7 @@ class BalancerHost:
     cluster: Cluster
     service: Item
     address: str
+    logs: ContainerLogs
 
     def check_connection(self, scheme: str, port: int) -> None:
         """Raise `NoConnectionError` if a connection to this port would not come about."""
@@ -76,6 +79,21 @@ class BalancerHost:
             return json_answer({"error": NOT_RUNNING}, 503)
         forwarded = HttpRequest(request.method, rest, request.headers, request.body)
         return answer_of_nim(str(nim["spec"]["containers"][0]["image"]), forwarded)
+
+    def log_usage(self, scheme: str, port: int, request: HttpRequest, answer: HttpAnswer, seconds: float) -> None:
+        """Write the gateway's line for a request, if its configuration says that it writes any."""
+        gateway = self._behind(scheme, port)
+        namespace = gateway["metadata"]["namespace"]
+        maps = [volume["configMap"]["name"] for volume in gateway["spec"].get("volumes", []) if "configMap" in volume]
+        found = [self.cluster.store.get("ConfigMap", namespace, name) for name in maps]
+        targets = [target_of(text) for item in found if item for text in item.get("data", {}).values()]
+        target = next((name for name in targets if name), None)
+        if target is None or request.path in OWN_PATHS:
+            return
+        sizes = (len(answer.body), len(request.body))
+        line = usage_line(target, request.method, request.path, request.headers, answer.status, sizes, seconds)
+        container = gateway["spec"]["containers"][0]["name"]
+        self.logs.add(self.cluster.settings.cluster_id, namespace, gateway["metadata"]["name"], container, line)
 
     def _behind(self, scheme: str, port: int) -> Pod:
         """Return a pod that takes a connection to this port."""
