@@ -122,7 +122,7 @@ USAGE: ArgumentSpec = {
     "location": {"type": "str"},
     "provider": {"type": "str", "choices": ["aws", "azure", "gcp", "local"], "required": True},
     "since": {"type": "str", "default": "24h"},
-    "until": {"type": "str"},
+    "before": {"type": "str"},
     "period": {"type": "str", "choices": ["none", "hour", "day"], "default": "day"},
     "recent_minutes": {"type": "int", "default": 60},
     "look_back_days": {"type": "int", "default": 14},

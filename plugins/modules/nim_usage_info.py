@@ -52,7 +52,7 @@ options:
         as V(2026-11-01) or V(2026-11-01T18:00:00Z). It is included.
     type: str
     default: 24h
-  until:
+  before:
     description:
       - Where to end, written in the same way. It is not included. By default now.
     type: str
@@ -64,7 +64,7 @@ options:
     default: day
   recent_minutes:
     description:
-      - How many minutes before O(until) RV(nims[].recent) is about.
+      - How many minutes before O(before) RV(nims[].recent) is about.
     type: int
     default: 60
   look_back_days:
@@ -363,9 +363,9 @@ def _source(options: Options) -> Source:
 def _ask(options: Options, now: float) -> _usage.Ask:
     """Return what the options ask for. Raises ValueError for what is wrong with them."""
     since = _usage.point("since", options["since"], now)
-    until = _usage.point("until", options["until"], now) if options["until"] else now
+    until = _usage.point("before", options["before"], now) if options["before"] else now
     if since >= until:
-        raise ValueError(f"since is {_usage.iso(since)}, which is not before until, {_usage.iso(until)}")
+        raise ValueError(f"since is {_usage.iso(since)}, which is not earlier than before, {_usage.iso(until)}")
     for name in ("recent_minutes", "look_back_days"):
         if options[name] < 1:
             raise ValueError(f"{name} is {options[name]}; it must be 1 or more")

@@ -110,7 +110,7 @@ class GcpUsage:
         return _request(entries[0]) if entries else None
 
     def _page(
-        self, conditions: t.Sequence[str], order: str, token: str | None = None, size: int = PAGE_ROWS
+        self, conditions: t.Sequence[str], order: str, token: str | None = None, size: int | None = None
     ) -> dict[str, t.Any]:
         if self._pages >= PAGES_AT_ONCE:
             self._sleep(PAUSE)
@@ -119,7 +119,7 @@ class GcpUsage:
             "resourceNames": [f"projects/{self._session.project}"],
             "filter": " AND ".join([*self._filter, *conditions]),
             "orderBy": order,
-            "pageSize": size,
+            "pageSize": size or PAGE_ROWS,
         }
         if token:
             request["pageToken"] = token

@@ -130,7 +130,7 @@ def test_the_module_reads_files(log: Path, module: Module) -> None:
     ("options", "message"),
     [
         ({"since": "soon"}, "since is 'soon'; it must be so many minutes"),
-        ({"since": "1h", "until": "2h"}, "which is not before until"),
+        ({"since": "1h", "before": "2h"}, "which is not earlier than before"),
         ({"recent_minutes": 0}, "recent_minutes is 0; it must be 1 or more"),
         ({"nodes": ['a" or true']}, "nodes is 'a\" or true'; it must be 1 to 63 lower-case letters"),
         ({"provider": "aws"}, "provider is aws but all of the following are missing: region"),
