@@ -82,7 +82,8 @@ _NAME = re.compile(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
 _ADDRESS = re.compile(r"^[A-Za-z0-9.-]+:\d{1,5}$")
 _LISTEN = re.compile(r"^(\*|[A-Za-z0-9.:-]+)(:\d{1,5})?$")
 _PATH = re.compile(r"^/[A-Za-z0-9._/-]+$")
-_WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+"""A name of a workstation, target, studio or token: nothing in it means something in a configuration or in JSON."""
 
 _STRIPPED = (
     "authorization",
@@ -151,6 +152,9 @@ class Login:
 class Limits:
     """What one request, and one workstation, may take. None is no limit.
 
+    A client that stops in its body is cut off after ``body_stall_seconds`` as long as less than one buffer (16 KiB)
+    has arrived; later, and only with a good token, it can stay for ``request_seconds``.
+
     The last two hold for one copy of the gateway; behind a load balancer with several, each counts by itself.
     """
 
@@ -182,7 +186,7 @@ defaults
     timeout queue 5s
     timeout http-request {header_seconds}s
     timeout http-keep-alive 60s
-    # It runs while a client sends or takes something, not while the NIM works.
+    # It does not run while the NIM works.
     timeout client {body_stall_seconds}s
     timeout server {request_seconds}s
     # Clouds' load balancers forget connections that are silent for some minutes, as one is while a NIM works.
@@ -201,8 +205,7 @@ frontend gateway
     http-request set-var(txn.method) method
     # Without the query, which may hold what nobody should read in a log.
     http-request set-var(txn.path) path,bytes(0,{path_in_log}),json(ascii)
-    acl names_a_nim path -m reg ^/[a-z0-9-]{{1,{longest}}}/
-    http-request set-var(txn.node) path,field(2,/) if names_a_nim
+{node}
 {checks}
 {routes}
 
@@ -220,6 +223,7 @@ def haproxy_config(
     routes: NamedRoutes | FixedRoutes,
     *,
     target: str,
+    mark: str = "",
     listen: str = f"*:{PORT}",
     health_listen: str = f"*:{HEALTH_PORT}",
     certificate: str | None = None,
@@ -230,14 +234,17 @@ def haproxy_config(
     """Return the whole configuration file.
 
     ``certificate`` is the path of a PEM file with certificate, chain and key; without one the gateway speaks plain
-    HTTP. ``log`` is ``stdout`` or the address of a syslog server, as ``127.0.0.1:514``; each request gives one line of
-    JSON there, without any prefix.
+    HTTP. ``mark`` comes back from the health port, to see which configuration runs. ``log`` is ``stdout`` or the
+    address of a syslog server, as ``127.0.0.1:514``; each request gives one line of JSON there, without any prefix.
 
     Raises ValueError for what would not be a configuration.
     """
     login, limits = login or Login(), limits or Limits()
     paths = [path for path in (certificate, login.denied, *login.public_keys) if path is not None]
-    _check(routes, target, [listen, health_listen], paths, login, limits)
+    _check([target, *([mark] if mark else [])], log, [listen, health_listen], paths)
+    problems = _login_problems(login, limits) + _limit_problems(limits) + _route_problems(routes)
+    if problems:
+        raise ValueError("; ".join(problems))
     parts = _by_name(routes) if isinstance(routes, NamedRoutes) else _by_address(routes)
     table = _workstations_table() if _per_workstation(limits) else []
     return _TEMPLATE.format(
@@ -252,10 +259,10 @@ def haproxy_config(
         listen=listen,
         health_listen=health_listen,
         health_path=HEALTH_PATH,
-        ok=_OK,
+        ok=f'status 200 content-type text/plain string "ok {mark}"' if mark else _OK,
         log_format=_log_format(target),
         path_in_log=_PATH_IN_LOG,
-        longest=LONGEST_NAME,
+        node=_indented(parts.node),
         not_http=_answer(400, "This is not HTTP as the gateway takes it: the request is malformed, or too large"),
         too_late=_answer(408, "The request did not arrive in time"),
         broke_off=_answer(502, "The NIM broke the connection off: it was stopped, or the request was too much for it"),
@@ -301,7 +308,7 @@ def denied_file(denied: t.Mapping[str, t.Any] | None) -> str:
     """
     lines = []
     for name, moment in sorted((denied or {}).items()):
-        if not _WORD.match(str(name)):
+        if not WORD.match(str(name)):
             raise ValueError(f"nim_gateway_denied has {name!r}; it must be the name of a workstation or a token's id")
         seconds = unix_time(f"nim_gateway_denied[{name!r}]", moment)
         lines += [f"sub:{name} {seconds}\n", f"jti:{name} {seconds}\n"]
@@ -331,6 +338,7 @@ class _Parts:
     """What depends on how NIMs are found, in lines."""
 
     resolvers: list[str]
+    node: list[str]
     routes: list[str]
     health: list[str]
     backends: list[str]
@@ -367,18 +375,19 @@ def _by_name(routes: NamedRoutes) -> _Parts:
     ]
     # The address is the one that was looked up.
     backend = ["", "backend nims", f"    {_WITHOUT_NODE}", f"    server nim 0.0.0.0:{routes.nim_port}", ""]
-    return _Parts(resolvers, ways, health, backend)
+    return _Parts(resolvers, _NODE_IN_PATH, ways, health, backend)
 
 
 def _by_address(routes: FixedRoutes) -> _Parts:
     names = [name for name, _address in routes.routes]
     if routes.in_path:
+        node = _NODE_IN_PATH
         ways = [
             *_node_in_path(),
             f"http-request return {_answer(503, NOT_RUNNING)} unless {{ var(txn.node) -m str {' '.join(names)} }}",
         ]
     else:
-        ways = [*_plain_path("^"), f"http-request set-var(txn.node) str({names[0]})"]
+        node, ways = [f"http-request set-var(txn.node) str({names[0]})"], _plain_path("^")
     health_paths = {name: f"/{name}{NIM_HEALTH_PATH}" if routes.in_path else NIM_HEALTH_PATH for name in names}
     health = [
         f"http-request return {_OK} if {{ path {RESOLVE_PATH} }}",
@@ -390,10 +399,17 @@ def _by_address(routes: FixedRoutes) -> _Parts:
         health.append(f"use_backend nim-{name} if {{ path {health_paths[name]} }}")
         backends += ["", f"backend nim-{name}", *([f"    {_WITHOUT_NODE}"] if routes.in_path else [])]
         backends += [f"    server nim {address} init-addr last,libc,none", ""]
-    return _Parts([], ways, health, backends)
+    return _Parts([], node, ways, health, backends)
 
 
 _WITHOUT_NODE = r"http-request replace-path ^/[^/]+(/.*)$ \1"
+
+
+_NODE_IN_PATH = [
+    f"acl names_a_nim path -m reg ^/[a-z0-9-]{{1,{LONGEST_NAME}}}/",
+    "http-request set-var(txn.node) path,field(2,/) if names_a_nim",
+]
+"""Known before anything is refused, for the log."""
 
 
 def _node_in_path() -> list[str]:
@@ -427,6 +443,7 @@ def _checks(login: Login, limits: Limits) -> list[str]:
         f"http-request return {unmeasured} if {{ req.hdr(transfer-encoding) -m found }}",
         f"http-request return {too_long} if {{ req.body_size gt {limits.body_bytes} }}",
         *_limit_checks(limits),
+        f"http-request wait-for-body time {limits.body_stall_seconds}s if {{ req.body_size gt 0 }}",
         *(f"http-request del-header {name}" for name in _STRIPPED),
         "http-request del-header x-forwarded- -m beg",
     ]
@@ -560,32 +577,26 @@ _NO_HEALTH = _answer(404, f"This port answers {HEALTH_PATH}, {RESOLVE_PATH} and 
 # ---- what can be wrong -----------------------------------------------------------------------------------------------
 
 
-def _check(
-    routes: NamedRoutes | FixedRoutes,
-    target: str,
-    addresses: t.Sequence[str],
-    paths: t.Sequence[str],
-    login: Login,
-    limits: Limits,
-) -> None:
-    """Raise ValueError with everything that would break the configuration, or change its meaning."""
-    problems = []
-    if not _WORD.match(target):
-        problems.append(f"target is {target!r}; it must be letters, digits and -._ such as aws-us-east-1")
-    problems += [f"{address!r} is no address to listen on" for address in addresses if not _LISTEN.match(address)]
-    problems += [f"{path!r} is no absolute path of plain letters" for path in paths if not _PATH.match(path)]
-    problems += _login_problems(login, limits) + _limit_problems(limits)
-    if isinstance(routes, FixedRoutes):
-        problems += _route_problems(routes)
-    if problems:
-        raise ValueError("; ".join(problems))
+def _check(words: t.Sequence[str], log: str, addresses: t.Sequence[str], paths: t.Sequence[str]) -> None:
+    """Raise ValueError for a word that would break the configuration, or change its meaning."""
+    for word in words:
+        if not WORD.match(word):
+            raise ValueError(f"target is {word!r}; it must be letters, digits and -._ such as aws-us-east-1")
+    if log != "stdout" and not _ADDRESS.match(log):
+        raise ValueError(f"log is {log!r}; it must be stdout or host:port of a syslog server")
+    for address in addresses:
+        if not _LISTEN.match(address):
+            raise ValueError(f"{address!r} is no address to listen on")
+    for path in paths:
+        if not _PATH.match(path):
+            raise ValueError(f"{path!r} is no absolute path of plain letters")
 
 
 def _login_problems(login: Login, limits: Limits) -> list[str]:
     problems = []
     if len(login.public_keys) > 2:
         problems.append(f"there are {len(login.public_keys)} public keys; two at most, while one replaces the other")
-    if login.public_keys and not _WORD.match(login.studio):
+    if login.public_keys and not WORD.match(login.studio):
         problems.append(f"studio is {login.studio!r}; it must be letters, digits and -._ such as example-studio")
     if _per_workstation(limits) and not login.public_keys:
         problems.append("limits for each workstation need tokens: without them it is not known who asks")
@@ -600,7 +611,9 @@ def _limit_problems(limits: Limits) -> list[str]:
     ]
 
 
-def _route_problems(routes: FixedRoutes) -> list[str]:
+def _route_problems(routes: NamedRoutes | FixedRoutes) -> list[str]:
+    if isinstance(routes, NamedRoutes):
+        return []
     names = [name for name, _address in routes.routes]
     problems = [
         f"{name!r} cannot be the first part of a path; it may have {LONGEST_NAME} lower-case letters, digits and -"
