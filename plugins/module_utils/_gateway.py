@@ -107,12 +107,15 @@ class NamedRoutes:
 
     ``nameservers`` are addresses with a port; without any, HAProxy takes those of its /etc/resolv.conf. ``itself`` is a
     name that always exists there, to try the DNS with.
+
+    ``balancer`` is the one host behind which all NIMs are, where there is one: it gets the whole path.
     """
 
     domain: str | None = None
     itself: str = "gateway"
     nameservers: tuple[str, ...] = ()
     nim_port: int = 8000
+    balancer: str | None = None
 
     @classmethod
     def in_cluster(cls, namespace: str, cluster_domain: str = "cluster.local", **options: t.Any) -> NamedRoutes:
@@ -121,6 +124,8 @@ class NamedRoutes:
 
     def host(self, name: str) -> str:
         """Return what the DNS is asked for."""
+        if self.balancer:
+            return self.balancer
         return f"{name}.{self.domain}" if self.domain else name
 
 
@@ -280,6 +285,95 @@ def _indented(lines: t.Sequence[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
+CONFIG_FILE, DENIED_FILE, CERTIFICATE_FILE = "haproxy.cfg", "denied.map", "certificate.pem"
+
+_PUBLIC_KEY = re.compile(r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+\n-----END PUBLIC KEY-----$")
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+_PRIVATE_KEY = re.compile(r"^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """What one target's gateway is to be, with everything that goes into files. Raises ValueError.
+
+    Without ``public_keys`` there is no login, and without a ``certificate`` no TLS.
+    """
+
+    target: str = "target"
+    studio: str = ""
+    public_keys: tuple[str, ...] = ()
+    denied: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    certificate: str | None = None
+    private_key: str | None = dataclasses.field(default=None, repr=False)
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for number, key in enumerate(self.public_keys):
+            if not _PUBLIC_KEY.match(key.strip()):
+                raise ValueError(
+                    f"gateway.public_keys[{number}] must be a public key as PEM (BEGIN PUBLIC KEY), and nothing else"
+                )
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("gateway.certificate and gateway.private_key go together; give both or none")
+        if self.certificate is not None and _CERTIFICATE not in self.certificate:
+            raise ValueError("gateway.certificate must be PEM (BEGIN CERTIFICATE), the server's certificate first")
+        if self.private_key is not None and not _PRIVATE_KEY.match(self.private_key.strip()):
+            raise ValueError("gateway.private_key must be PEM (BEGIN PRIVATE KEY), without a password")
+        # It tells what is wrong with the rest before anything is made.
+        self.files(NamedRoutes(), "/etc/haproxy", "/etc/haproxy")
+
+    @classmethod
+    def from_options(cls, options: t.Mapping[str, t.Any] | None, target: str) -> Front:
+        """Read the option ``gateway`` of a module; ``target`` is the name where the option gives none."""
+        given = {name: value for name, value in (options or {}).items() if value not in (None, "", [], {})}
+        limits = Limits(
+            body_bytes=given.get("body_mib", 64) * MIB,
+            requests_per_minute=given.get("requests_per_minute"),
+            concurrent_requests=given.get("concurrent_requests"),
+        )
+        return cls(
+            target=str(given.get("target", target)),
+            studio=str(given.get("studio", "")),
+            public_keys=tuple(str(key).strip() for key in given.get("public_keys", ())),
+            denied=given.get("denied", {}),
+            certificate=given.get("certificate"),
+            private_key=given.get("private_key"),
+            limits=limits,
+        )
+
+    @property
+    def tls(self) -> bool:
+        """Whether it speaks HTTPS."""
+        return self.certificate is not None
+
+    @property
+    def login(self) -> bool:
+        """Whether it wants tokens."""
+        return bool(self.public_keys)
+
+    def files(
+        self, routes: NamedRoutes | FixedRoutes, folder: str, secret_folder: str, **options: t.Any
+    ) -> dict[str, str]:
+        """Return the content of each file that goes into ``folder``; the certificate is in ``secret_folder``."""
+        keys = {f"public{number}.pem": f"{key.strip()}\n" for number, key in enumerate(self.public_keys)}
+        login = Login(tuple(f"{folder}/{name}" for name in keys), self.studio, f"{folder}/{DENIED_FILE}")
+        config = haproxy_config(
+            routes,
+            target=self.target,
+            certificate=f"{secret_folder}/{CERTIFICATE_FILE}" if self.tls else None,
+            login=login if keys else None,
+            limits=self.limits,
+            **options,
+        )
+        return {CONFIG_FILE: config, **({**keys, DENIED_FILE: denied_file(self.denied)} if keys else {})}
+
+    def secret_files(self) -> dict[str, str]:
+        """Return the content of each file that holds a key."""
+        if self.certificate is None or self.private_key is None:
+            return {}
+        return {CERTIFICATE_FILE: f"{self.certificate.strip()}\n{self.private_key.strip()}\n"}
+
+
 NOT_RUNNING = "This NIM does not run: it is stopped, still starting, or not deployed here"
 NO_PATH = "There is no NIM under this path; it starts with the name of one, as /flux-dev-l4/v1"
 
@@ -359,7 +453,11 @@ def _by_name(routes: NamedRoutes) -> _Parts:
     after = f",.{routes.domain}" if routes.domain else ""
     ways = [
         *_node_in_path(),
-        f"http-request set-var(txn.service) str(nim-),concat(,txn.node{after})",
+        (
+            f"http-request set-var(txn.service) str({routes.balancer})"
+            if routes.balancer
+            else f"http-request set-var(txn.service) str(nim-),concat(,txn.node{after})"
+        ),
         "http-request do-resolve(txn.address,names,ipv4) var(txn.service)",
         f"http-request return {_answer(503, NOT_RUNNING)} unless {{ var(txn.address) -m found }}",
         "http-request set-dst var(txn.address)",
@@ -374,7 +472,8 @@ def _by_name(routes: NamedRoutes) -> _Parts:
         f"http-request return {_NO_HEALTH}",
     ]
     # The address is the one that was looked up.
-    backend = ["", "backend nims", f"    {_WITHOUT_NODE}", f"    server nim 0.0.0.0:{routes.nim_port}", ""]
+    path = [] if routes.balancer else [f"    {_WITHOUT_NODE}"]
+    backend = ["", "backend nims", *path, f"    server nim 0.0.0.0:{routes.nim_port}", ""]
     return _Parts(resolvers, _NODE_IN_PATH, ways, health, backend)
 
 

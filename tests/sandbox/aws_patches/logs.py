@@ -37,13 +37,19 @@ def write_gateway_lines(cluster: str, container: str, lines: Iterable[str], dela
     region = next((key for key, backend in logs_backends[ACCOUNT_ID].items() if name in backend.groups), None)
     if region is None:
         raise ValueError(f"there is no log group {name}")
+    write_lines(region, name, f"gateway/{container}/{'0' * 32}", lines, delay_seconds=delay_seconds)
+
+
+def write_lines(
+    region: str, group: str, stream: str, lines: Iterable[str], now: float | None = None, delay_seconds: float = 0.0
+) -> None:
+    """Write lines into a log group that is there. One that says no time is of ``now``."""
     backend = logs_backends[ACCOUNT_ID][region]
-    stream = f"gateway/{container}/{'0' * 32}"
-    backend.ensure_log_stream(name, stream)
+    backend.ensure_log_stream(group, stream)
     for line in lines:
-        moment = round((time_of(line) or time.time()) * 1000)
+        moment = round((time_of(line) or now or time.time()) * 1000)
         event = LogEvent(moment + round(delay_seconds * 1000), {"timestamp": moment, "message": line})
-        backend.groups[name].streams[stream].events.append(event)
+        backend.groups[group].streams[stream].events.append(event)
 
 
 @patches(LogsBackend, "start_query")
