@@ -51,7 +51,26 @@ AWS_CONNECTION: ArgumentSpec = {
     "validate_certs": {"type": "bool", "default": True},
 }
 
+GATEWAY: ArgumentSpec = {
+    "gateway": {
+        "type": "dict",
+        "options": {
+            "target": {"type": "str"},
+            "studio": {"type": "str"},
+            "public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "denied": {"type": "dict", "default": {}},
+            "certificate": {"type": "str"},
+            "private_key": {"type": "str", "no_log": True},
+            "body_mib": {"type": "int", "default": 64},
+            "requests_per_minute": {"type": "int"},
+            "concurrent_requests": {"type": "int"},
+        },
+    },
+}
+"""The login, the certificate and the limits of the gateway in front of a target's NIMs."""
+
 KUBERNETES: ArgumentSpec = {
+    **GATEWAY,
     "scheme": {"type": "str", "choices": ["internal", "public"], "default": "internal"},
     "allowed_cidrs": {"type": "list", "elements": "str", "default": []},
     "allow_public": {"type": "bool", "default": False},

@@ -212,8 +212,8 @@ frontend gateway
 frontend health
     bind {health_listen}
     timeout client 10s
-    # Probes come every few seconds, and nobody's use.
-    http-request set-log-level silent
+    # Probes come every few seconds, and are nobody's use.
+    no log
     http-request return {ok} if {{ path {health_path} }}
 {health}
 {backends}"""
@@ -278,6 +278,95 @@ def haproxy_config(
 
 def _indented(lines: t.Sequence[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
+
+
+CONFIG_FILE, DENIED_FILE, CERTIFICATE_FILE = "haproxy.cfg", "denied.map", "certificate.pem"
+
+_PUBLIC_KEY = re.compile(r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+\n-----END PUBLIC KEY-----$")
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+_PRIVATE_KEY = re.compile(r"^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """What one target's gateway is to be, with everything that goes into files. Raises ValueError.
+
+    Without ``public_keys`` there is no login, and without a ``certificate`` no TLS.
+    """
+
+    target: str = "target"
+    studio: str = ""
+    public_keys: tuple[str, ...] = ()
+    denied: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    certificate: str | None = None
+    private_key: str | None = dataclasses.field(default=None, repr=False)
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for number, key in enumerate(self.public_keys):
+            if not _PUBLIC_KEY.match(key.strip()):
+                raise ValueError(
+                    f"gateway.public_keys[{number}] must be a public key as PEM (BEGIN PUBLIC KEY), and nothing else"
+                )
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("gateway.certificate and gateway.private_key go together; give both or none")
+        if self.certificate is not None and _CERTIFICATE not in self.certificate:
+            raise ValueError("gateway.certificate must be PEM (BEGIN CERTIFICATE), the server's certificate first")
+        if self.private_key is not None and not _PRIVATE_KEY.match(self.private_key.strip()):
+            raise ValueError("gateway.private_key must be PEM (BEGIN PRIVATE KEY), without a password")
+        # It tells what is wrong with the rest before anything is made.
+        self.files(NamedRoutes(), "/etc/haproxy", "/etc/haproxy")
+
+    @classmethod
+    def from_options(cls, options: t.Mapping[str, t.Any] | None, target: str) -> Front:
+        """Read the option ``gateway`` of a module; ``target`` is the name where the option gives none."""
+        given = {name: value for name, value in (options or {}).items() if value not in (None, "", [], {})}
+        limits = Limits(
+            body_bytes=given.get("body_mib", 64) * MIB,
+            requests_per_minute=given.get("requests_per_minute"),
+            concurrent_requests=given.get("concurrent_requests"),
+        )
+        return cls(
+            target=str(given.get("target", target)),
+            studio=str(given.get("studio", "")),
+            public_keys=tuple(str(key).strip() for key in given.get("public_keys", ())),
+            denied=given.get("denied", {}),
+            certificate=given.get("certificate"),
+            private_key=given.get("private_key"),
+            limits=limits,
+        )
+
+    @property
+    def tls(self) -> bool:
+        """Whether it speaks HTTPS."""
+        return self.certificate is not None
+
+    @property
+    def login(self) -> bool:
+        """Whether it wants tokens."""
+        return bool(self.public_keys)
+
+    def files(
+        self, routes: NamedRoutes | FixedRoutes, folder: str, secret_folder: str, **options: t.Any
+    ) -> dict[str, str]:
+        """Return the content of each file that goes into ``folder``; the certificate is in ``secret_folder``."""
+        keys = {f"public{number}.pem": f"{key.strip()}\n" for number, key in enumerate(self.public_keys)}
+        login = Login(tuple(f"{folder}/{name}" for name in keys), self.studio, f"{folder}/{DENIED_FILE}")
+        config = haproxy_config(
+            routes,
+            target=self.target,
+            certificate=f"{secret_folder}/{CERTIFICATE_FILE}" if self.tls else None,
+            login=login if keys else None,
+            limits=self.limits,
+            **options,
+        )
+        return {CONFIG_FILE: config, **({**keys, DENIED_FILE: denied_file(self.denied)} if keys else {})}
+
+    def secret_files(self) -> dict[str, str]:
+        """Return the content of each file that holds a key."""
+        if self.certificate is None or self.private_key is None:
+            return {}
+        return {CERTIFICATE_FILE: f"{self.certificate.strip()}\n{self.private_key.strip()}\n"}
 
 
 NOT_RUNNING = "This NIM does not run: it is stopped, still starting, or not deployed here"
