@@ -11,10 +11,14 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.budgetguard.techops.plugins.module_utils import _identities
 
 
-def identity_credentials(identities: t.Any, given: t.Any = None) -> dict[str, dict[str, str]]:
-    """Return the credentials of a workstation's config: those given, and those made for it."""
+def identity_credentials(variables: t.Any) -> dict[str, dict[str, str]]:
+    """Return the credentials of a workstation's config, from all its variables."""
+    if not isinstance(variables, t.Mapping):
+        raise AnsibleFilterError(
+            "budgetguard.techops.identity_credentials: it takes a host's variables, such as hostvars['ws-01']"
+        )
     try:
-        return _identities.credentials(given, identities)
+        return _identities.credentials(variables)
     except _identities.IdentitiesError as error:
         raise AnsibleFilterError(f"budgetguard.techops.identity_credentials: {error}") from error
 

@@ -70,6 +70,7 @@ GATEWAY: ArgumentSpec = {
 """The login, the certificate and the limits of the gateway in front of a target's NIMs."""
 
 KUBERNETES: ArgumentSpec = {
+    **GATEWAY,
     "scheme": {"type": "str", "choices": ["internal", "public"], "default": "internal"},
     "allowed_cidrs": {"type": "list", "elements": "str", "default": []},
     "allow_public": {"type": "bool", "default": False},

@@ -217,8 +217,8 @@ frontend gateway
 frontend health
     bind {health_listen}
     timeout client 10s
-    # Probes come every few seconds, and nobody's use.
-    http-request set-log-level silent
+    # Probes come every few seconds, and are nobody's use.
+    no log
     http-request return {ok} if {{ path {health_path} }}
 {health}
 {backends}"""

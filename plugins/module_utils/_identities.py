@@ -53,6 +53,15 @@ FIELDS: t.Mapping[str, tuple[str, ...]] = {
 NOT_MADE_YET = "(made by the real run)"
 """What check mode has in the place of a new key's id and secret."""
 
+MADE_HERE = "made here"
+"""Among what a workstation leaves behind: the identity that was made for it. Anything else there is a principal."""
+
+FACTS = ("workstation_credentials_studio_identities", "workstation_credentials_identities")
+"""What the role has found or made in this run. It counts more than the variables of the inventory."""
+
+VARIABLES = ("nim_studio_identities", "nim_identities")
+"""What is stored: the identities that all share, and those of one workstation."""
+
 
 class IdentitiesError(ValueError):
     """What is stored, or a module's result, has the wrong form. The text says where, and holds no secret."""
@@ -61,7 +70,8 @@ class IdentitiesError(ValueError):
 def new_record(provider: str, result: t.Mapping[str, t.Any], old: t.Any = None, principal: str | None = None) -> Record:
     """Return the record after a run of a C(workstation_credential_<cloud>) module.
 
-    C(old) is the record until now, if there is one. With a new key it is not C(delivered) yet.
+    C(old) is the record until now, if there is one. With a new key it is not C(delivered) yet. An identity that another
+    one takes over from is among what it C(leaves): to be removed when the workstation has its new config.
 
     Raises IdentitiesError.
     """
@@ -70,9 +80,12 @@ def new_record(provider: str, result: t.Mapping[str, t.Any], old: t.Any = None, 
     if "identity" not in result or "minted" not in result:
         raise IdentitiesError("this is not the result of a module workstation_credential_<cloud>")
     before = check_record(old) if old else {}
+    leaves = _leaves(before, principal)
+    rest = {"leaves": leaves} if leaves else {}
     if principal:
-        return {"identity": result["identity"], "principal": principal, "fields": {KEYLESS_FIELD: principal}}
-    record: Record = {"identity": result["identity"], "previous_key_id": result.get("previous_key_id")}
+        own = {"identity": result["identity"], "principal": principal, "fields": {KEYLESS_FIELD: principal}}
+        return {**own, **rest, "delivered": not leaves}
+    record: Record = {"identity": result["identity"], "previous_key_id": result.get("previous_key_id"), **rest}
     if not result["minted"]:
         return {**before, **record}
     key = (result.get("key") or {}) if result.get("credentials") else {}
@@ -87,6 +100,16 @@ def new_record(provider: str, result: t.Mapping[str, t.Any], old: t.Any = None, 
     }
 
 
+def _leaves(before: Record, principal: str | None) -> list[str]:
+    """Return the identities that the workstation had and will not have any more."""
+    found = list(before.get("leaves") or ())
+    if before.get("principal"):
+        found.append(before["principal"])
+    elif before.get("key_id"):
+        found.append(MADE_HERE)
+    return sorted({*found} - {principal or MADE_HERE})
+
+
 def delivered_record(record: t.Any, holders: t.Iterable[str], expected: t.Iterable[str]) -> Record:
     """Return the record after C(holders) were found to hold its key.
 
@@ -96,7 +119,7 @@ def delivered_record(record: t.Any, holders: t.Iterable[str], expected: t.Iterab
     have = {*holders, *(found.get("holders") or ())}
     rest = {name: value for name, value in found.items() if name != "holders"}
     if have >= set(expected):
-        return {**rest, "delivered": True}
+        return {**{name: value for name, value in rest.items() if name != "leaves"}, "delivered": True}
     return {**rest, "delivered": False, "holders": sorted(have)}
 
 
@@ -119,13 +142,15 @@ def parts(record: t.Any) -> tuple[Record, Record]:
     return {**found, "fields": clear}, {"fields": secret} if secret else {}
 
 
-def credentials(given: t.Any, records: t.Any) -> dict[str, dict[str, str]]:
-    """Return the credentials of a workstation's config: those that TechOps gave it, and those that were made for it.
+def credentials(variables: t.Mapping[str, t.Any]) -> dict[str, dict[str, str]]:
+    """Return the credentials of a workstation's config, of all its variables.
 
-    A provider that was revoked has none, wherever they came from.
+    What was made for it counts more than what all share, and that more than what TechOps gave it by hand. A provider
+    that was revoked has none, wherever they came from.
     """
-    result = {name: {**fields} for name, fields in _mapping(given).items() if isinstance(fields, t.Mapping)}
-    for provider, record in _mapping(records).items():
+    given = _mapping(_variable(variables, "nim_workstation_credentials"))
+    result = {name: {**fields} for name, fields in given.items() if isinstance(fields, t.Mapping)}
+    for provider, record in records_of(variables).items():
         if is_revoked(record):
             result.pop(provider, None)
         else:
@@ -133,12 +158,31 @@ def credentials(given: t.Any, records: t.Any) -> dict[str, dict[str, str]]:
     return result
 
 
+def records_of(variables: t.Mapping[str, t.Any]) -> Record:
+    """Return all identities that a workstation uses, by provider."""
+    shared, own = (_one_of(variables, *names) for names in zip(FACTS, VARIABLES))
+    return {**shared, **own}
+
+
+def own_records(variables: t.Mapping[str, t.Any]) -> Records:
+    """Return the identities that are one workstation's own, by provider."""
+    return _one_of(variables, FACTS[1], VARIABLES[1])
+
+
+def _one_of(variables: t.Mapping[str, t.Any], *names: str) -> Records:
+    return next((_mapping(_variable(variables, name)) for name in names if name in variables), {})
+
+
+def _variable(variables: t.Mapping[str, t.Any], name: str) -> t.Any:
+    return variables.get(name)
+
+
 def to_deliver(records: t.Any) -> list[str]:
-    """Return the providers whose stored key the workstation is not known to hold."""
+    """Return the providers whose stored key the workstation is not known to hold, or that leave an identity behind."""
     return sorted(
         provider
         for provider, record in _mapping(records).items()
-        if not is_revoked(record) and record.get("key_id") and not record.get("delivered")
+        if not is_revoked(record) and (record.get("key_id") or record.get("leaves")) and not record.get("delivered")
     )
 
 

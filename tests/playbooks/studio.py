@@ -85,11 +85,17 @@ class Studio:
             "Llama 3.1": {"aws": {"gpu_tier": "l4"}},
         }
         self.variables: dict[str, t.Any] = {}
-        self.workstations = ["ws-01", "ws-02"]
+        self.workstations: list[str] = []
         self.unreachable: set[str] = set()
-        for name in self.workstations:
+        self.own: dict[str, dict[str, t.Any]] = {}
+        self.use_workstations(["ws-01", "ws-02"])
+
+    def use_workstations(self, names: list[str]) -> None:
+        """Have these workstations, each with a folder of ComfyUI."""
+        self.workstations = names
+        for name in names:
             for part in ("models", "custom_nodes"):
-                (self.comfyui(name) / part).mkdir(parents=True)
+                (self.comfyui(name) / part).mkdir(parents=True, exist_ok=True)
             (self.comfyui(name) / "main.py").touch()
 
     def target(self, region: str, **options: t.Any) -> dict[str, t.Any]:
@@ -169,10 +175,11 @@ class Studio:
         return path
 
     def _connection(self, workstation: str) -> dict[str, t.Any]:
-        """Return the variables that say how a workstation is reached."""
+        """Return a workstation's own variables, with those that say how it is reached."""
+        own = self.own.get(workstation, {})
         if workstation not in self.unreachable:
-            return {}
-        return {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+            return own
+        return {**own, "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 
     def environment(self, collections: Path = layout.LINKS) -> dict[str, str]:
         """Return all variables of a run: nothing of the caller's but the way to programs."""
@@ -211,14 +218,16 @@ class Studio:
         )
         return Run(done.returncode, done.stdout)
 
-    def play_and_kill(self, playbook: str, action: str) -> None:
+    def play_and_kill(
+        self, playbook: str, action: str, *arguments: str, environment: dict[str, str] | None = None
+    ) -> None:
         """Start a playbook, hold back the answer to its first such call, and kill it and its children meanwhile."""
         self.control.clear_calls()
         self.control.hook(action, HELD_BACK, when="after")
         process = subprocess.Popen(
-            self.command(playbook),
+            self.command(playbook, *arguments),
             cwd=self.folder,
-            env=self.environment(),
+            env=environment or self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

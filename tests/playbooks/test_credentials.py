@@ -1,23 +1,21 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook credentials: identities made, kept, handed out, rotated and revoked."""
+"""The playbooks credentials, rotate, revoke and studio_key. Few runs, each of which shows several things.
+
+What a run decides about keys is tested without playbooks: tests/unit/identities, tests/aws.
+"""
 
 from __future__ import annotations
 
-import os
-import typing as t
-from pathlib import Path
+import json
 
-import boto3
 import pytest
-import yaml
-from ansible.parsing.vault import VaultLib, VaultSecret
 from botocore.exceptions import ClientError
 
-from tests.playbooks.studio import Studio
-
-VAULT_PASSWORD = "a vault password of the test"
+from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope
+from tests.playbooks.artists import Artists, decrypted, opened
+from tests.playbooks.studio import CANARY, SECRETS, Studio
 
 
 @pytest.fixture
@@ -26,60 +24,8 @@ def artists(studio: Studio) -> Artists:
     return Artists(studio)
 
 
-class Artists:
-    """A studio that gives its workstations identities."""
-
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-        studio.variables["nim_workstation_providers"] = ["aws"]
-        password = studio.folder / "vault-password"
-        password.write_text(VAULT_PASSWORD)
-        self.environment = {**studio.environment(), "ANSIBLE_VAULT_PASSWORD_FILE": str(password)}
-
-    def play(self, playbook: str, *arguments: str) -> t.Any:
-        """Run a playbook."""
-        return self.studio.play(playbook, *arguments, environment=self.environment)
-
-    def stored(self, workstation: str) -> Path:
-        """Return the path of a workstation's stored identities."""
-        return self.studio.folder / "host_vars" / workstation / "budgetguard_identities.yml"
-
-    def record(self, workstation: str, provider: str = "aws") -> dict[str, t.Any]:
-        """Return what is stored in clear of one identity."""
-
-        class Loader(yaml.SafeLoader):
-            pass
-
-        Loader.add_constructor("!vault", lambda _loader, _node: "(encrypted)")
-        found = yaml.load(self.stored(workstation).read_text(), Loader=Loader)  # noqa: S506 - a SafeLoader
-        return t.cast("dict[str, t.Any]", found["nim_identities"][provider])
-
-    def keys(self, workstation: str) -> list[str]:
-        """Return the ids of the keys that a workstation's user has on AWS."""
-        env = self.studio.sandbox.env
-        iam = boto3.client(
-            "iam",
-            region_name="us-east-1",
-            endpoint_url=env["AWS_ENDPOINT_URL"],
-            aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-            verify=env["AWS_CA_BUNDLE"],
-        )
-        found = iam.list_access_keys(UserName=f"ws-{workstation}")["AccessKeyMetadata"]
-        return sorted(key["AccessKeyId"] for key in found)
-
-
-def decrypted(path: Path, field: str) -> str:
-    """Return a secret of a stored identity."""
-    lines = path.read_text().splitlines()
-    start = next(number for number, line in enumerate(lines) if line.strip() == f"{field}: !vault |")
-    text = "\n".join(line.strip() for line in lines[start + 1 : start + 9] if line.strip()[:1] in "$0123456789")
-    vault = VaultLib([("default", VaultSecret(VAULT_PASSWORD.encode()))])
-    return str(vault.decrypt(text).decode())
-
-
 def test_the_life_of_identities(artists: Artists) -> None:
-    """Made, sealed and kept; nothing to do; rotated; revoked."""
+    """Made, sealed, kept; nothing to do; rotated while one is off; a laptop is lost, and found again."""
     studio = artists.studio
     predicted = artists.play("credentials", "--check", "--diff").ok()
     assert not artists.stored("ws-01").exists()
@@ -90,35 +36,35 @@ def test_the_life_of_identities(artists: Artists) -> None:
         assert record["delivered"] is True
         assert artists.keys(name) == [record["key_id"]]
         assert record["fields"]["Secret Access Key"] == "(encrypted)"
-        assert studio.config(name)["credentials_status"]["aws"] is True
+        assert opened(studio, name, SECRETS["STUDIO_KEY"])["aws"] == {
+            "Access Key ID": record["key_id"],
+            "Secret Access Key": decrypted(artists.stored(name), "Secret Access Key"),
+        }
 
-    second = artists.play("credentials").ok()
+    studio.control.clear_calls()
+    second = artists.play("credentials", "-e", "check_all=true").ok()
     assert set(second.changed.values()) == {0}
+    tried = studio.control.calls(action="GetCallerIdentity")
+    assert len(tried) == len(studio.workstations)
 
-    old = artists.record("ws-01")["key_id"]
-    predicted = artists.play("credentials", "-e", "rotate=true", "--limit", "ws-01", "--check").ok()
-    rotated = artists.play("credentials", "-e", "rotate=true", "--limit", "ws-01").ok()
-    assert predicted.changed == rotated.changed
-    new = artists.record("ws-01")
-    assert new["key_id"] != old
-    assert (new["delivered"], artists.keys("ws-01")) == (True, [new["key_id"]])
+    old = {name: artists.record(name)["key_id"] for name in studio.workstations}
+    studio.unreachable.add("ws-02")
+    rotated = artists.play("credentials", "-e", "rotate=true")
+    assert rotated.failed == ["ws-02"], rotated.printed
+    assert "goes on with the keys that it has" in rotated.messages, rotated.printed
+    new = {name: artists.record(name) for name in studio.workstations}
+    assert artists.keys("ws-01") == [new["ws-01"]["key_id"]] != [old["ws-01"]]
+    assert artists.keys("ws-02") == sorted([old["ws-02"], new["ws-02"]["key_id"]])
+    assert (new["ws-02"]["delivered"], new["ws-02"]["previous_key_id"]) == (False, old["ws-02"])
+    assert opened(studio, "ws-02", SECRETS["STUDIO_KEY"])["aws"]["Access Key ID"] == old["ws-02"]
 
-    printed = os.linesep.join(run.printed for run in (predicted, first, second, rotated))
-    secret = decrypted(artists.stored("ws-02"), "Secret Access Key")
-    assert len(secret) == 40
-    assert secret not in printed
-    assert secret not in (studio.folder / "ansible.log").read_text()
+    studio.unreachable.clear()
+    artists.play("rotate").ok()
+    assert artists.keys("ws-02") == [new["ws-02"]["key_id"]]
 
-
-def test_a_lost_laptop(artists: Artists) -> None:
-    """Its identities are off in one run, its config has none, and a schedule does not make them again."""
-    studio = artists.studio
-    artists.play("credentials").ok()
     refused = artists.play("revoke")
     assert refused.code != 0
     assert "Nothing was revoked" in refused.messages, refused.printed
-    assert artists.keys("ws-01")
-
     predicted = artists.play("revoke", "--limit", "ws-01", "--check").ok()
     revoked = artists.play("revoke", "--limit", "ws-01").ok()
     assert predicted.changed == revoked.changed
@@ -128,70 +74,93 @@ def test_a_lost_laptop(artists: Artists) -> None:
     assert list(artists.record("ws-01")) == ["revoked"]
     with pytest.raises(ClientError, match="NoSuchEntity"):
         artists.keys("ws-01")
-    assert studio.config("ws-02")["credentials_status"]["aws"] is True
+    assert artists.keys("ws-02")
 
-    again = artists.play("revoke", "--limit", "ws-01").ok()
-    assert set(again.changed.values()) == {0}
     schedule = artists.play("rotate").ok()
     assert set(schedule.changed.values()) == {0}
     assert "was revoked on aws" in schedule.messages, schedule.printed
-
-    artists.play("credentials", "-e", "restore=true").ok()
+    artists.play("credentials", "-e", "restore=true", "--limit", "ws-01").ok()
     assert artists.keys("ws-01") == [artists.record("ws-01")["key_id"]]
+    assert set(opened(studio, "ws-01", SECRETS["STUDIO_KEY"])) == {"aws", "nvidia"}
 
 
-def test_a_workstation_that_is_off_keeps_its_key(artists: Artists) -> None:
-    """The next run delivers the new key, and only then is the old one revoked."""
+@pytest.mark.parametrize("action", ["CreateUser", "CreateAccessKey", "DeleteAccessKey"])
+def test_killed_at(artists: Artists, action: str) -> None:
+    """The next run finishes it, and no key is left that nobody knows."""
     studio = artists.studio
+    studio.workstations = ["ws-01"]
+    arguments: tuple[str, ...] = ()
+    if action == "DeleteAccessKey":
+        artists.play("credentials").ok()
+        arguments = ("-e", "rotate=true")
+    studio.play_and_kill("credentials", action, *arguments, environment=artists.environment)
+    studio.control.clear_faults()
     artists.play("credentials").ok()
-    old = artists.record("ws-02")["key_id"]
-    off = ("-e", '{"rotate": true}', "--limit", "ws-02")
-    studio.unreachable.add("ws-02")
-    run = artists.play("credentials", *off)
+    record = artists.record("ws-01")
+    assert (record["delivered"], artists.keys("ws-01")) == (True, [record["key_id"]])
+    assert opened(studio, "ws-01", SECRETS["STUDIO_KEY"])["aws"]["Access Key ID"] == record["key_id"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param("awx", "AWX throws the job's folder away", id="awx"),
+        pytest.param("password", "there is no vault password to encrypt with", id="no-vault-password"),
+        pytest.param("clouds", "nim_workstation_providers is []", id="no-clouds"),
+    ],
+)
+def test_refused_before_the_first_key(artists: Artists, change: str, message: str) -> None:
+    """Nothing would be kept, or nothing was asked for."""
+    if change == "awx":
+        artists.environment["AWX_HOST"] = "https://awx.studio.example"
+    elif change == "password":
+        artists.environment.pop("ANSIBLE_VAULT_PASSWORD_FILE")
+    else:
+        artists.studio.variables["nim_workstation_providers"] = []
+    run = artists.play("credentials")
     assert run.code != 0
-    assert "goes on with the keys that it has" in run.messages, run.printed
-    new = artists.record("ws-02")
-    assert (new["delivered"], new["previous_key_id"]) == (False, old)
-    assert artists.keys("ws-02") == sorted([old, new["key_id"]])
-
-    again = artists.play("credentials", *off)
-    assert again.code != 0
-    assert artists.keys("ws-02") == sorted([old, new["key_id"]])
-
-    studio.unreachable.clear()
-    artists.play("credentials", "--limit", "ws-02").ok()
-    assert artists.keys("ws-02") == [new["key_id"]]
-
-
-def test_awx_is_refused_before_the_first_key(artists: Artists) -> None:
-    """Its job folder is thrown away."""
-    run = artists.play("credentials", "-e", "awx_job_id=7")
-    assert run.code != 0
-    assert "AWX throws the job's folder away" in run.messages, run.printed
+    assert message in run.messages, run.printed
     with pytest.raises(ClientError, match="NoSuchEntity"):
         artists.keys("ws-01")
 
 
-def test_no_vault_password_is_refused_before_the_first_key(artists: Artists) -> None:
-    """Nothing would be kept."""
-    artists.environment.pop("ANSIBLE_VAULT_PASSWORD_FILE")
+def test_a_secret_store_and_one_wrong_key(artists: Artists) -> None:
+    """In AWX, keys go into a store. A wrong key of NVIDIA's stops the workstation that has it, and no other."""
+    studio = artists.studio
+    artists.store_in_aws()
+    wrong = f"nvapi-{CANARY}endedtext81Zr0QmTvX3"
+    artists.environment["STUDIO_WRONG_KEY"] = wrong
+    studio.own["ws-02"] = {
+        "nim_workstation_credentials": {
+            "nvidia": {"NVIDIA API Key / NGC API Key": "{{ lookup('ansible.builtin.env', 'STUDIO_WRONG_KEY') }}"}
+        }
+    }
     run = artists.play("credentials")
-    assert run.code != 0
-    assert "there is no vault password to encrypt with" in run.messages, run.printed
-    with pytest.raises(ClientError, match="NoSuchEntity"):
-        artists.keys("ws-01")
+    assert run.failed == ["ws-02"], run.printed
+    assert "nvidia: " in run.messages, run.printed
+    assert "expired" in run.messages, run.printed
+    stored = json.loads(
+        artists.client("secretsmanager").get_secret_value(SecretId="budgetguard/workstations/ws-01")["SecretString"]
+    )
+    record = stored["nim_identities"]["aws"]
+    assert (record["delivered"], artists.keys("ws-01")) == (True, [record["key_id"]])
+    secret = record["fields"]["Secret Access Key"]
+    assert not artists.stored("ws-01").exists()
+    assert not (studio.folder / "host_vars").exists()
 
-
-def test_no_clouds_are_refused(artists: Artists) -> None:
-    """The inventory has to say which."""
-    artists.studio.variables["nim_workstation_providers"] = []
-    run = artists.play("credentials")
-    assert run.code != 0
-    assert "nim_workstation_providers is []" in run.messages, run.printed
+    del studio.own["ws-02"]
+    again = artists.play("credentials", "-vvv", "--diff", "--limit", "ws-01").ok()
+    assert set(again.changed.values()) == {0}
+    kept = artists.play("workstations", "--limit", "ws-01").ok()
+    assert set(kept.changed.values()) == {0}
+    assert opened(studio, "ws-01", SECRETS["STUDIO_KEY"])["aws"]["Secret Access Key"] == secret
+    for text in (secret, CANARY):
+        assert not any(text in printed for printed in (run.printed, again.printed, kept.printed))
+        assert studio.files_with(text) == []
 
 
 def test_one_identity_for_all(artists: Artists) -> None:
-    """It is rotated when the last workstation has it."""
+    """It is rotated when the last workstation has it, and stays when one is lost."""
     studio = artists.studio
     wide = ("-e", "studio_wide=true")
     artists.play("credentials", *wide).ok()
@@ -200,10 +169,54 @@ def test_one_identity_for_all(artists: Artists) -> None:
     assert path.exists()
     assert len(first) == 1
     assert all(studio.config(name)["credentials_status"]["aws"] for name in studio.workstations)
-    assert set(artists.play("credentials", *wide).ok().changed.values()) == {0}
 
     artists.play("credentials", *wide, "-e", "rotate=true", "--limit", "ws-01").ok()
     assert len(artists.keys("studio")) == 2
-    artists.play("credentials", *wide, "--limit", "ws-02").ok()
+    lost = artists.play("revoke", "--limit", "ws-02").ok()
+    assert "run credentials with -e studio_wide=true -e rotate=true" in lost.messages, lost.printed
+    assert len(artists.keys("studio")) == 2
+    assert not any(studio.config("ws-02")["credentials_status"].values())
+    artists.play("credentials", *wide).ok()
     assert len(artists.keys("studio")) == 1
     assert artists.keys("studio") != first
+    assert not any(studio.config("ws-02")["credentials_status"].values())
+
+
+def test_the_studio_key(artists: Artists) -> None:
+    """Made, kept, and replaced while a workstation is off, which goes on with the old one."""
+    studio = artists.studio
+    studio.variables["nim_studio_key"] = None
+    path = studio.folder / "group_vars" / "all" / "budgetguard_studio_key.yml"
+    predicted = artists.play("studio_key", "--check", "--diff").ok()
+    made = artists.play("studio_key").ok()
+    assert predicted.changed == made.changed
+    old = decrypted(path, "nim_studio_key")
+    assert len(old) == 43
+    assert set(opened(studio, "ws-02", old)) == {"nvidia"}
+
+    studio.unreachable.add("ws-02")
+    replaced = artists.play("studio_key", "-e", "rotate=true")
+    assert replaced.failed == ["ws-02"], replaced.printed
+    assert "has not reached ws-02 yet" in replaced.messages, replaced.printed
+    new = decrypted(path, "nim_studio_key")
+    assert new != old == decrypted(path, "nim_previous_studio_key")
+    assert set(opened(studio, "ws-01", new)) == set(opened(studio, "ws-02", old)) == {"nvidia"}
+
+    studio.unreachable.clear()
+    artists.play("studio_key").ok()
+    assert set(opened(studio, "ws-02", new)) == {"nvidia"}
+    assert "nim_previous_studio_key" not in path.read_text()
+
+    artists.play("export_credentials").ok()
+    again = artists.play("export_credentials").ok()
+    assert set(again.changed.values()) == {0}
+    file = studio.folder / "exports" / "ws-02" / "budgetguard_credentials.json"
+    sealed = json.loads(file.read_text())["credentials"]
+    assert _envelope.unseal(sealed, _envelope.derive_keys(new, ["ws-02"], 2)["ws-02"]).keys() == {"nvidia"}
+    for text in (old, new, CANARY):
+        assert studio.files_with(text) == []
+    clear = artists.play("export_credentials", "-e", "clear_text=true", "--limit", "ws-02").ok()
+    assert "WARNING: clear_text=true" in clear.messages
+    assert json.loads(file.read_text())["nvidia"].popitem()[1] == SECRETS["STUDIO_ARTIST_KEY"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert CANARY not in clear.printed

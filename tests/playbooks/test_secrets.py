@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.playbooks.artists import Artists, decrypted
 from tests.playbooks.studio import CANARY, SECRETS, Studio
 
 NVIDIA = ("https://nvcr.io:443/", "https://authn.nvidia.com:443/", "https://api.ngc.nvidia.com:443/")
@@ -71,3 +72,37 @@ def test_studio_wide_leaves_the_key_in_the_key_file_only(studio: Studio) -> None
     assert CANARY not in run.printed
     assert studio.files_with(SECRETS["STUDIO_KEY"]) == ["workstations/ws-01/key/k", "workstations/ws-02/key/k"]
     assert studio.files_with(SECRETS["STUDIO_ARTIST_KEY"]) == []
+
+
+@pytest.mark.parametrize("core", ["oldest_core", "newest_core"])
+def test_no_minted_secret_leaves(studio: Studio, core: str, request: pytest.FixtureRequest) -> None:
+    """A key or studio key that a run makes is in the encrypted files and the key file only, and never in another one."""
+    bin_folder: Path = request.getfixturevalue(core)
+    studio.use_workstations(["ws-01"])
+    studio.variables["nim_studio_key"] = None
+    artists = Artists(studio)
+    # Whatever wants a temporary file for a module fails.
+    artists.environment["ANSIBLE_REMOTE_TEMP"] = "/proc/self/no-such-folder"
+    key_file = studio.folder / "group_vars" / "all" / "budgetguard_studio_key.yml"
+
+    def run(playbook: str, *arguments: str) -> str:
+        done = studio.play(
+            playbook, "-vvvv", "--diff", *arguments, bin_folder=bin_folder, environment=artists.environment
+        )
+        assert done.code == (2 if arguments else 0), done.printed
+        return done.printed
+
+    printed = [run("studio_key"), run("credentials")]
+    secrets = [decrypted(key_file, "nim_studio_key"), decrypted(artists.stored("ws-01"), "Secret Access Key")]
+    studio.control.fault("DeleteAccessKey", "AccessDenied", message="not allowed in IAM", status=403, times=None)
+    printed.append(run("credentials", "-e", "rotate=true"))
+    assert "not allowed in IAM" in printed[-1]
+    secrets.append(decrypted(artists.stored("ws-01"), "Secret Access Key"))
+
+    assert [len(secret) for secret in secrets] == [43, 40, 40]
+    assert secrets[1] != secrets[2]
+    for secret in (CANARY, *secrets):
+        assert [number for number, text in enumerate(printed) if secret in text] == []
+        assert studio.files_with(secret) == []
+        assert studio.control.calls_containing(secret) == [] or secret == CANARY
+    assert (studio.folder / "ansible.log").stat().st_size > 0

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demonstration: the main job from nothing to configured workstations, on the sandbox.
+"""The demonstration: the main job from nothing to configured workstations with identities, on the sandbox.
 
 Run as ``python -m tests.tools.demo`` with the Python of .venv. The sandbox stays up for half an hour after the last
 use, so that a second run finds what the first has made and changes nothing.
@@ -62,9 +62,12 @@ def main() -> int:
     title("4. status: what runs where")
     play(environment, "status")
 
+    title("5. credentials: an identity on AWS for each workstation, its key tried, kept in a secret store, sealed")
+    changed += play(environment, "credentials")
+
     title("What a workstation has now")
     show_workstations()
-    title("5. health: what every endpoint answers")
+    title("6. health: what every endpoint answers")
     play(environment, "health")
     title("Where things are")
     where = {

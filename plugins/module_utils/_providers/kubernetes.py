@@ -41,6 +41,9 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._ku
 ADDRESS_SECONDS = 600
 """How long a new load balancer may take to get an address."""
 
+ROLLOUT_SECONDS = 600
+"""How long new copies of the gateway may take to replace the old ones. These finish their requests afterwards."""
+
 NAMESPACE_END_SECONDS = 600
 """How long a namespace may take to go: load balancer and disks are given back first."""
 
@@ -110,7 +113,7 @@ class KubernetesProvider(Provider):
         cidrs = check_exposure(
             self.settings.scheme,
             self.settings.allowed_cidrs,
-            tls=False,
+            tls=self.settings.gateway.tls,
             allow_public=self.settings.allow_public,
             allow_plain_http=self.settings.allow_plain_http,
         )
@@ -154,7 +157,7 @@ class KubernetesProvider(Provider):
         annotations = self.cloud.load_balancer_annotations(settings.scheme)
         found = [
             ("namespace", objects.namespace(settings)),
-            *(("secret", manifest) for manifest in objects.secrets(settings)),
+            *(("secret", manifest) for manifest in (*objects.secrets(settings), *objects.gateway_secrets(settings))),
             ("artists_role", objects.artists_role(settings)),
             ("gateway_config", objects.gateway_config_map(settings)),
             ("gateway_deployment", objects.gateway_deployment(settings, self.cloud.gateway_node_selector)),
@@ -406,6 +409,8 @@ class KubernetesProvider(Provider):
             self._write(step, dry_run=False)
             if step.kind == "gateway_service":
                 self._wait_for_address()
+            elif step.kind == "gateway_deployment" and step.action == "update":
+                self._wait_for_rollout()
 
     def rehearse(self, step: Step) -> None:
         """Let the API server check a manifest, where there is a cluster and a namespace to check it in."""
@@ -453,6 +458,20 @@ class KubernetesProvider(Provider):
         told = [item["message"] for item in events if item.get("involvedObject", {}).get("name") == objects.GATEWAY]
         because = f": {' '.join(told[-1].split())}" if told else ""
         raise ProviderError(f"the load balancer has no address after {ADDRESS_SECONDS} s{because}")
+
+    def _wait_for_rollout(self) -> None:
+        """Wait until no request comes to a copy with the old configuration: a deny list must hold when the run ends."""
+        client, namespace = self._connect(), self.settings.namespace
+
+        def is_done() -> bool:
+            live = client.read("Deployment", objects.GATEWAY, namespace)
+            return live is None or compare.is_rolled_out(live)
+
+        if not self._poll(is_done, ROLLOUT_SECONDS):
+            raise ProviderError(
+                f"the gateway has its new configuration, but after {ROLLOUT_SECONDS} s not all copies run with it, so "
+                f"the old one may still hold; kubectl -n {namespace} describe deployment {objects.GATEWAY} says why"
+            )
 
     def _poll(self, is_done: t.Callable[[], bool], seconds: float) -> bool:
         deadline, pause = time.monotonic() + seconds, 0.25

@@ -266,21 +266,20 @@ def test_the_time_that_a_nim_took_is_in_the_log(gateway: Gateway) -> None:
 
 @needs_haproxy
 def test_it_finishes_what_is_under_way_when_it_is_asked_to_go(gateway: Gateway) -> None:
+    gateway.nim.may_answer.clear()
     with contextlib.closing(gateway.haproxy.connect()) as connection:
-        connection.putrequest("POST", "/flux-dev-l4/v1/infer")
-        connection.putheader("Content-Length", "4")
-        connection.endheaders(b"12")
-        until(lambda: f"nim-flux-dev-l4.{DOMAIN}" in gateway.dns.asked)
+        connection.request("POST", "/flux-dev-l4/v1/infer", b"1234")
+        until(lambda: gateway.nim.working == ["/v1/infer"])
         gateway.haproxy.process.send_signal(signal.SIGUSR1)
         until(lambda: _refuses(gateway))
-        connection.send(b"34")
+        gateway.nim.may_answer.set()
         assert json.loads(connection.getresponse().read())["bytes"] == 4
     assert gateway.haproxy.process.wait(SETTLED_SECONDS) == 0
 
 
 def _refuses(gateway: Gateway) -> bool:
     try:
-        gateway.ask("/flux-dev-l4/v1")
+        gateway.ask("/")
     except OSError:
         return True
     return False
