@@ -66,6 +66,7 @@ GATEWAY: ArgumentSpec = {
             "concurrent_requests": {"type": "int"},
         },
     },
+    "gateway_only": {"type": "bool", "default": False},
 }
 """The login, the certificate and the limits of the gateway in front of a target's NIMs."""
 
