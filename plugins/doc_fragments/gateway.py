@@ -61,4 +61,10 @@ options:
           - How many requests of a workstation may be under way at a time, in each copy of the gateway. Without it, any
             number.
         type: int
+  gateway_only:
+    description:
+      - Bring the gateway to what O(gateway) says and touch nothing else, for example to renew a certificate or to
+        revoke a workstation. O(deployments) must be empty then. Where there is no gateway, none is made.
+    type: bool
+    default: false
 """

@@ -66,6 +66,7 @@ GATEWAY: ArgumentSpec = {
             "concurrent_requests": {"type": "int"},
         },
     },
+    "gateway_only": {"type": "bool", "default": False},
 }
 """The login, the certificate and the limits of the gateway in front of a target's NIMs."""
 
@@ -135,6 +136,7 @@ USAGE: ArgumentSpec = {
     **AWS_CONNECTION,
     **AZURE_CONNECTION,
     **GCP_CONNECTION,
+    **LOCAL_CONNECTION,
     "region": {"type": "str"},
     "subscription_id": {"type": "str", "fallback": (env_fallback, ["AZURE_SUBSCRIPTION_ID"])},
     "resource_group": {"type": "str"},
@@ -146,7 +148,7 @@ USAGE: ArgumentSpec = {
     "recent_minutes": {"type": "int", "default": 60},
     "look_back_days": {"type": "int", "default": 14},
     "nodes": {"type": "list", "elements": "str", "default": []},
-    "log_path": {"type": "path", "default": "/var/log/budgetguard/gateway/usage.log"},
+    "log_path": {"type": "path"},
     "log_analytics_workspace_id": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_WORKSPACE_ID"])},
     "log_analytics_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_ENDPOINT"])},
     "logging_endpoint": {"type": "str"},

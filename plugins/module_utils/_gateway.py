@@ -58,6 +58,9 @@ METHODS = ("GET", "HEAD", "POST")
 AUDIENCE = "budgetguard-gateway"
 """What a token is for, so that nothing else that the studio may sign opens a NIM."""
 
+AUTH = "gateway"
+"""What is published of a NIM whose gateway asks for a workstation's token."""
+
 CLOCK_SECONDS = 60
 """By so much the clocks of the controller and of the gateway may differ."""
 

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - budgetguard.techops.nim_deployments
   - budgetguard.techops.azure_connection
   - budgetguard.techops.kubernetes_options
+  - budgetguard.techops.gateway
 attributes:
   check_mode:
     support: full

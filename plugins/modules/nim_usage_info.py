@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - budgetguard.techops.aws_connection
   - budgetguard.techops.azure_connection
   - budgetguard.techops.gcp_connection
+  - budgetguard.techops.local_connection
 attributes:
   action_group:
     description:
@@ -37,6 +38,7 @@ attributes:
       - budgetguard.techops.aws
       - budgetguard.techops.azure
       - budgetguard.techops.gcp
+      - budgetguard.techops.local
       - budgetguard.techops.all
 options:
   provider:
@@ -82,8 +84,9 @@ options:
   log_path:
     description:
       - The gateway's log on a Docker host. Files that were rotated away from it stand beside it, also packed by gzip.
+      - By default Docker is asked where it keeps the log of the container C(budgetguard-gateway). Only root may read
+        it there.
     type: path
-    default: /var/log/budgetguard/gateway/usage.log
   log_analytics_workspace_id:
     description:
       - The workspace of Azure Log Analytics that has the cluster's logs, by the id that its page Overview shows. The
@@ -335,6 +338,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._usage_file im
 
 Options = t.Mapping[str, t.Any]
 
+GATEWAY_CONTAINER = "budgetguard-gateway"
+
 
 class Source(t.Protocol):
     """A log."""
@@ -343,10 +348,11 @@ class Source(t.Protocol):
         """Return what it tells."""
 
 
-def _source(options: Options) -> Source:
+def _source(module: AnsibleModule) -> Source:
     """Open the target's log. A cloud's library is loaded for a target of it only: the others take a second each."""
+    options: Options = module.params
     if options["provider"] == "local":
-        return UsageFile(options["log_path"])
+        return UsageFile(options["log_path"] or _log_of_container(module))
     if options["provider"] == "aws":
         from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_usage import AwsUsage
 
@@ -358,6 +364,16 @@ def _source(options: Options) -> Source:
     from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_usage import GcpUsage
 
     return GcpUsage.connect(options)
+
+
+def _log_of_container(module: AnsibleModule) -> str:
+    """Ask Docker where the log of the gateway is. Raises ProviderError."""
+    docker, where = module.params["docker_command"], module.params["docker_host"]
+    words = [docker, "--host", where, "container", "inspect", "--format", "{{.LogPath}}", GATEWAY_CONTAINER]
+    code, printed, said = module.run_command(words)
+    if code or not printed.strip():
+        raise ProviderError(f"cannot ask Docker for the log of {GATEWAY_CONTAINER}: {said.strip() or 'it has none'}")
+    return str(printed.strip())
 
 
 def _ask(options: Options, now: float) -> _usage.Ask:
@@ -388,7 +404,7 @@ def main() -> None:
     now = time.time()
     try:
         ask = _ask(module.params, now)
-        seen = _source(module.params).read(ask, now)
+        seen = _source(module).read(ask, now)
     except MissingLibraryError as exc:
         module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
     except (ProviderError, ValueError) as exc:

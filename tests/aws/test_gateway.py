@@ -141,6 +141,20 @@ def test_the_deny_list_is_everywhere_when_the_run_has_ended(account: Account) ->
     assert (ask(account, bearer), ask(account, token("ws-03", OTHER_KEY))) == (200, 200)
 
 
+def test_the_gateway_alone_is_renewed_and_none_is_made(account: Account) -> None:
+    fine(account.run(NIM, state="started"))
+    assert account.info()["nim-flux-dev-l40s"].auth == "none"
+    assert fine(account.run(gateway_only=True, settings={"gateway": gateway()})) == []
+    fine(account.run(NIM, state="started", settings={"gateway": gateway()}))
+    assert account.info()["nim-flux-dev-l40s"].auth == "gateway"
+    denied = gateway(denied={"ws-01": "2099-01-01T00:00:00Z"})
+    assert fine(account.run(gateway_only=True, settings={"gateway": denied})) == [
+        "update gateway_task_definition gateway (family)",
+        "update gateway_service gateway (family)",
+    ]
+    assert ask(account, token("ws-01")) == 403
+
+
 def test_a_run_that_was_killed_while_copies_are_replaced_is_waited_for(account: Account) -> None:
     fine(account.run(NIM, settings={"gateway": gateway()}))
     assert tasks(account, "gateway")
@@ -187,6 +201,7 @@ def test_a_teardown_leaves_nothing(account: Account) -> None:
     ("settings", "message"),
     [
         ({"scheme": "public", "allow_plain_http": True}, "a gateway on ECS needs scheme internal"),
+        ({"gateway": gateway(public_keys=[])}, "a gateway on ECS needs gateway.public_keys"),
         ({"gateway_replicas": 0}, "gateway_replicas is 0; it must be at least 1"),
         (
             {

@@ -47,6 +47,10 @@ class AwsSettings:
                 "a gateway on ECS needs scheme internal: it reaches the NIMs by way of the load balancer, whose public "
                 "addresses would lead out of the network"
             )
+        if not self.gateway.login:
+            raise ValueError(
+                "a gateway on ECS needs gateway.public_keys; without a login there is nothing for it to do"
+            )
         if self.gateway.tls:
             raise ValueError(
                 "gateway.certificate is not for ECS, where the load balancer speaks HTTPS; give it a certificate of "

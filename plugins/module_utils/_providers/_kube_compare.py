@@ -151,6 +151,12 @@ def is_rolled_out(live: t.Mapping[str, t.Any]) -> bool:
     return counts == [wanted] * 3
 
 
+def auth_of(service: t.Mapping[str, t.Any] | None) -> str:
+    """Return what the gateway asks its clients for: C(none) or C(gateway)."""
+    annotations = ((service or {}).get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(objects.AUTH_ANNOTATION, "none"))
+
+
 def base_url(service: t.Mapping[str, t.Any] | None) -> str | None:
     """Return the URL of the gateway, or None while its load balancer has no address.
 

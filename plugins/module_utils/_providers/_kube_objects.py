@@ -49,6 +49,9 @@ INFER_PATH_ANNOTATION = "budgetguard.io/infer-path"
 REPLICAS_ANNOTATION = "budgetguard.io/replicas"
 MANIFEST_ANNOTATION = "budgetguard.io/manifest"
 ENDPOINT_HOST_ANNOTATION = "budgetguard.io/endpoint-host"
+AUTH_ANNOTATION = "budgetguard.io/auth"
+"""On the gateway's Service: C(gateway) if it asks for a workstation's token."""
+
 FIELDS_ANNOTATION = "budgetguard.io/fields"
 """On Secrets: the names of what is in them, separated by spaces, for a reader that asks for metadata only."""
 CONFIG_ANNOTATION = "budgetguard.io/config"
@@ -330,6 +333,7 @@ def gateway_service(settings: KubeSettings, cidrs: t.Sequence[str], annotations:
     """
     manifest = _object("v1", "Service", GATEWAY, GATEWAY, settings.namespace)
     notes = {**annotations, **({ENDPOINT_HOST_ANNOTATION: settings.endpoint_host} if settings.endpoint_host else {})}
+    notes |= {AUTH_ANNOTATION: _gateway.AUTH} if settings.gateway.login else {}
     if notes:
         manifest["metadata"]["annotations"] = notes
     name, port = ("https", HTTPS_PORT) if settings.gateway.tls else ("http", 80)

@@ -236,6 +236,13 @@ class Aws(Provider):
             ),
         ]
 
+    def gateway_resources(self, seen: Snapshot) -> list[Resource]:
+        """Return the gateway's own objects, if it is there."""
+        if ("gateway_service", objects.GATEWAY) not in seen.resources:
+            return []
+        ours = ("gateway_target_group", "gateway_task_definition", "gateway_service")
+        return [item for item in self._gateway_resources(seen) if item.kind in ours]
+
     def stop_resource(self, status: Status) -> Resource:
         """Return the service with no replicas; nothing else of it is compared."""
         return Resource("ecs_service", status.name, {"replicas": 0}, status.name)
@@ -290,7 +297,7 @@ class Aws(Provider):
             found[("task_definition", name)] = Resource("task_definition", name, {"family": None}, name)
         return Snapshot(found, statuses)
 
-    def _has_gateway(self, found: t.Mapping[Key, Resource]) -> bool:
+    def _has_gateway(self, found: t.Container[Key]) -> bool:
         return self.settings.gateway is not None or ("inner_listener", self.names.inner_listener) in found
 
     def _attribute(self, found: dict[Key, Resource], known: t.Iterable[str]) -> dict[Key, Resource]:
@@ -373,6 +380,7 @@ class Aws(Provider):
             reason=reason,
             endpoint=self._endpoint(name, tags.get(_deployment.ENDPOINT_HOST_TAG)),
             infer_path=tags.get(_deployment.INFER_PATH_TAG),
+            auth=_gateway.AUTH if self._has_gateway(self._facts) else "none",
             region=self.names.region,
             deployed_at=_utc(created) if created else None,
         )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import time
 import typing as t
@@ -124,6 +125,22 @@ def test_the_module_reads_files(log: Path, module: Module) -> None:
     assert {item["node"] for item in told["nims"]} == {*day.NODES, "sdxl-l4"}
     assert sum(row["requests"] for row in told["rows"]) == day.sums(text)["requests"]
     assert told["changed"] is False
+
+
+def test_the_module_asks_docker_where_the_log_is(tmp_path: Path, log: Path, module: Module) -> None:
+    text = day.lines(time.time(), count=30)
+    log.write_text("\n".join(json.dumps({"log": f"{line}\n", "stream": "stdout"}) for line in text) + "\n")
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\n[ "$7" = budgetguard-gateway ] && echo {log} || exit 1\n')
+    docker.chmod(0o755)
+    told = module(provider="local", docker_command=str(docker))
+    assert sum(row["requests"] for row in told["rows"]) == day.sums(text)["requests"]
+    docker.write_text("#!/bin/sh\necho 'Error: No such container: budgetguard-gateway' >&2; exit 1\n")
+    told = module(provider="local", docker_command=str(docker))
+    assert told["failed"] is True
+    assert told["msg"] == (
+        "cannot ask Docker for the log of budgetguard-gateway: Error: No such container: budgetguard-gateway"
+    )
 
 
 @pytest.mark.parametrize(

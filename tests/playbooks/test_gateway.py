@@ -1,0 +1,113 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tokens from the making of the key to a lost laptop, by real runs. The sandbox's gateways check what they are given.
+
+That the real HAProxy refuses the same tokens is shown in tests/unit/gateway.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.playbooks.artists import Artists, opened
+from tests.playbooks.studio import SECRETS, Studio
+
+STUDIO = "example-studio"
+
+
+@pytest.fixture
+def artists(studio: Studio) -> Artists:
+    """Give a studio with gateways on two clusters."""
+    artists = Artists(studio)
+    studio.use_three_clouds()
+    del studio.targets["aws-us-east-1"]
+    studio.matrix = {"FLUX Dev": {"azure": {"gpu_tier": "a100-80gb"}, "gcp": {"gpu_tier": "a100-80gb"}}}
+    studio.variables.update(nim_workstation_providers=[], nim_gateway_studio=STUDIO, endpoints_export=True)
+    return artists
+
+
+def _token(studio: Studio, workstation: str) -> str:
+    """Return the token in a workstation's config."""
+    return str(opened(studio, workstation, SECRETS["STUDIO_KEY"])["gateway"]["Token"])
+
+
+def _ask(studio: Studio, token: str | None = None) -> set[int]:
+    """Ask for the health of the NIM on every target, as a workstation does, and return the answers' statuses."""
+    handler = urllib.request.ProxyHandler({"http": studio.sandbox.env["HTTP_PROXY"]})
+    opener = urllib.request.build_opener(handler)
+    entries = studio.export()["nim_endpoints"]["FLUX Dev"]
+    urls = [entry["health_url"] for provider in entries.values() for entry in provider]
+    assert len(urls) == len(studio.targets)
+    assert {entry["auth"] for provider in entries.values() for entry in provider} == {"gateway"}
+    seen = set()
+    for url in urls:
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+        try:
+            with opener.open(request, timeout=30) as answer:
+                seen.add(answer.status)
+        except urllib.error.HTTPError as error:
+            seen.add(error.code)
+    return seen
+
+
+def test_the_life_of_tokens(artists: Artists) -> None:
+    studio = artists.studio
+    refused = artists.play("deploy")
+    assert "the playbook gateway_key makes it" in refused.messages, refused.printed
+    assert studio.writes() == 0
+
+    predicted = artists.play("gateway_key", "--check").ok()
+    stored = studio.folder / "group_vars" / "all" / "budgetguard_gateway.yml"
+    assert not stored.exists()
+    made = artists.play("gateway_key").ok()
+    assert predicted.changed == made.changed
+    assert "PRIVATE" not in stored.read_text() + made.printed
+    assert set(artists.play("gateway_key").ok().changed.values()) == {0}
+
+    artists.play("site").ok()
+    assert set(artists.play("site").ok().changed.values()) == {0}
+    artists.play("start").ok()
+    first, second = (_token(studio, name) for name in ("ws-01", "ws-02"))
+    assert _ask(studio) == {401}
+    assert _ask(studio, f"{first[:-8]}AAAAAAAA") == {401}
+    assert _ask(studio, first) == _ask(studio, second) == {200}
+    assert not studio.files_with(first)
+    artists.play("health").ok()
+
+    studio.unreachable.add("ws-01")
+    lost = artists.play("revoke", "--limit", "ws-01").ok()
+    assert "Off: nvidia, gateway." in lost.messages or "Off: gateway, nvidia." in lost.messages, lost.printed
+    assert _ask(studio, first) == {403}
+    assert _ask(studio, second) == {200}
+    studio.unreachable.clear()
+    artists.play("workstations").ok()
+    assert "gateway" not in opened(studio, "ws-01", SECRETS["STUDIO_KEY"])
+    artists.play("credentials", "-e", "restore=true", "--limit", "ws-01").ok()
+    found_again = _token(studio, "ws-01")
+    assert _ask(studio, found_again) == {200}
+    assert _ask(studio, first) == {403}
+
+
+def test_a_new_key_takes_over(artists: Artists) -> None:
+    studio = artists.studio
+    artists.play("gateway_key").ok()
+    artists.play("site").ok()
+    artists.play("start").ok()
+    old = _token(studio, "ws-01")
+    artists.play("gateway_key", "-e", "rotate=true").ok()
+    artists.play("gateway_renew").ok()
+    again = artists.play("gateway_key", "-e", "rotate=true")
+    assert "run this with -e retire=true" in again.messages, again.printed
+    artists.play("workstations").ok()
+    new = _token(studio, "ws-01")
+    assert old != new
+    assert _ask(studio, old) == _ask(studio, new) == {200}
+    artists.play("gateway_key", "-e", "retire=true").ok()
+    artists.play("gateway_renew").ok()
+    assert _ask(studio, old) == {401}
+    assert _ask(studio, new) == {200}
+    assert set(artists.play("gateway_renew").ok().changed.values()) == {0}
