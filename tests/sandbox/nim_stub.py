@@ -31,6 +31,20 @@ from tests.sandbox.ecs_runtime import RUNTIME
 from tests.sandbox.http import HttpAnswer, HttpRequest, json_answer
 from tests.sandbox.state import ACCOUNT_ID, STATE_LOCK
 
+__all__ = [
+    "AlbHosts",
+    "Host",
+    "Hosts",
+    "HttpAnswer",
+    "HttpRequest",
+    "NimStub",
+    "NoConnectionError",
+    "UnknownHostError",
+    "answer_of_nim",
+    "json_answer",
+    "kind_of_image",
+]
+
 #: The load balancer's port at which a gateway finds the NIMs.
 INNER_PORT = 8000
 #: Who publishes image models; the first part of an image's path under ``nim/``.
