@@ -8,13 +8,11 @@ That the real HAProxy refuses the same tokens is shown in tests/unit/gateway.
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-
 import pytest
 
 from tests.playbooks.artists import Artists, opened
 from tests.playbooks.studio import SECRETS, Studio
+from tests.sandbox.client import ask_as_workstation
 
 STUDIO = "example-studio"
 
@@ -37,21 +35,11 @@ def _token(studio: Studio, workstation: str) -> str:
 
 def _ask(studio: Studio, token: str | None = None) -> set[int]:
     """Ask for the health of the NIM on every target, as a workstation does, and return the answers' statuses."""
-    handler = urllib.request.ProxyHandler({"http": studio.sandbox.env["HTTP_PROXY"]})
-    opener = urllib.request.build_opener(handler)
     entries = studio.export()["nim_endpoints"]["FLUX Dev"]
     urls = [entry["health_url"] for provider in entries.values() for entry in provider]
     assert len(urls) == len(studio.targets)
     assert {entry["auth"] for provider in entries.values() for entry in provider} == {"gateway"}
-    seen = set()
-    for url in urls:
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-        try:
-            with opener.open(request, timeout=30) as answer:
-                seen.add(answer.status)
-        except urllib.error.HTTPError as error:
-            seen.add(error.code)
-    return seen
+    return {ask_as_workstation(studio.sandbox.env, url, token) for url in urls}
 
 
 def test_the_life_of_tokens(artists: Artists) -> None:

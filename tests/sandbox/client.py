@@ -9,6 +9,7 @@ Standard library only, so that any test can import it without moto.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -21,11 +22,11 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
 
@@ -340,3 +341,14 @@ def read_environment(path: Path) -> dict[str, str]:
         name, _equals, value = line.partition("=")
         variables[name] = "".join(shlex.split(value))
     return variables
+
+
+def ask_as_workstation(environment: Mapping[str, str], url: str, token: str | None = None) -> int:
+    """Ask an ``http`` endpoint by way of the sandbox's proxy, and return the status of the answer."""
+    proxy = urlsplit(environment["HTTP_PROXY"])
+    connection = http.client.HTTPConnection(str(proxy.hostname), proxy.port, timeout=60)
+    try:
+        connection.request("GET", url, headers={"Authorization": f"Bearer {token}"} if token else {})
+        return connection.getresponse().status
+    finally:
+        connection.close()

@@ -21,7 +21,8 @@ import time
 import typing as t
 from pathlib import Path
 
-from tests.sandbox.client import ControlError, SandboxControl, read_environment
+from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope, _tokens
+from tests.sandbox.client import ControlError, SandboxControl, ask_as_workstation, read_environment
 from tests.tools import layout
 
 ROOT = layout.ROOT
@@ -69,6 +70,8 @@ def main() -> int:
     show_workstations()
     title("6. health: what every endpoint answers")
     play(environment, "health")
+    title("7. tokens: what the gateways of the clusters say to a workstation, with and without its token")
+    show_tokens(environment)
     title("Where things are")
     where = {
         "exports": DIRECTORY / "exports",
@@ -149,16 +152,21 @@ def stop_sandbox() -> int:
 def demo_keys() -> dict[str, str]:
     """Return the demonstration's secrets, made at random once. A studio keeps its own in a vault."""
     path = DIRECTORY / "demo-keys.json"
-    if not path.exists():
+    keys: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    if "DEMO_GATEWAY_KEY" not in keys:
+        signing_key = _tokens.new_signing_key()
         keys = {
             "DEMO_NGC_API_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
             "DEMO_HF_TOKEN": f"hf_{secrets.token_hex(17)}",
             "DEMO_ARTIST_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
             "DEMO_STUDIO_KEY": secrets.token_urlsafe(32),
+            **keys,
+            "DEMO_GATEWAY_KEY": signing_key,
+            "DEMO_GATEWAY_PUBLIC_KEY": _tokens.public_key(signing_key),
         }
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(keys, file)
-    return t.cast("dict[str, str]", json.loads(path.read_text()))
+    return keys
 
 
 def ansible_environment() -> dict[str, str]:
@@ -231,6 +239,28 @@ def show_workstations() -> None:
     }
     say(f"\n{WORKSTATIONS[0]}, with the endpoints shortened to their URLs:")
     say(json.dumps(config, indent=2))
+
+
+def show_tokens(environment: dict[str, str]) -> None:
+    """Ask each NIM that wants a token as a workstation does. The sandbox's gateways check it; they are not HAProxy."""
+    path = DIRECTORY / f"workstations/{WORKSTATIONS[0]}/ComfyUI/budgetguard/budgetguard_backend_config.json"
+    config = json.loads(path.read_text())
+    key = _envelope.derive_keys(environment["DEMO_STUDIO_KEY"], [WORKSTATIONS[0]], _envelope.PER_WORKSTATION)
+    token = _envelope.unseal(config["credentials"], key[WORKSTATIONS[0]])["gateway"]["Token"]
+    entries = [
+        entry
+        for providers in config["nim_endpoints"].values()
+        for found in providers.values()
+        for entry in found
+        if entry["auth"] == "gateway"
+    ]
+    if not entries:
+        raise DemoError("no endpoint asks for a token")
+    for entry in entries:
+        bare, known = (ask_as_workstation(environment, entry["health_url"], word) for word in (None, token))
+        say(f"  {entry['url']:<45} without a token {bare}, with the token of {WORKSTATIONS[0]} {known}")
+        if (bare, known) not in ((401, 200), (401, 503)):
+            raise DemoError(f"{entry['url']} does not do what a gateway should")
 
 
 if __name__ == "__main__":

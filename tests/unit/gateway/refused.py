@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Requests that a gateway refuses: what is tried, as bytes, and the answer. docs/gateway.md has them as a table.
 
-``python -m tests.unit.gateway.refused`` prints the table.
+``python -m tests.unit.gateway.refused`` writes it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.unit.gateway.tokens import (
     WORKSTATION,
@@ -205,5 +206,16 @@ def table() -> list[str]:
     return lines + [f"| {case.what} | {case.status} |" for case in CASES]
 
 
+START, END = "<!-- refused -->", "<!-- refused end -->"
+PAGE = Path(__file__).parents[3] / "docs" / "gateway.md"
+
+
+def render(page: str) -> str:
+    """Return the page with the table as it should be."""
+    before, _start, rest = page.partition(START)
+    _old, _end, after = rest.partition(END)
+    return "\n".join([f"{before}{START}", "", *table(), "", f"{END}{after}"])
+
+
 if __name__ == "__main__":
-    print("\n".join(table()))
+    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -83,6 +83,11 @@ def test_it_is_refused_in_words_and_reaches_no_nim(guarded: Guarded, case: refus
     assert (line["status"], line["workstation"]) == (case.status, case.workstation)
 
 
+def test_the_page_has_the_same_list() -> None:
+    page = refused.PAGE.read_text(encoding="utf-8")
+    assert page == refused.render(page), "run: python -m tests.unit.gateway.refused"
+
+
 def test_the_log_never_holds_a_token_or_what_was_asked(guarded: Guarded) -> None:
     token = guarded.studio.token()
     body = b'{"prompt": "CANARYprompt", "image": "data:image/png;base64,CANARYimage"}'
