@@ -241,6 +241,11 @@ class EcsRuntime:
         """Return what shall become of a service."""
         return self._outcomes.get(service_name, Outcome())
 
+    def container_in_service(self, service: Service) -> dict[str, Any] | None:
+        """Return the first container of the oldest task that answers; None if none does."""
+        ready = [item for item in self._tasks_of(service) if item.shown == "ready"]
+        return ready[0].task.container if ready else None
+
     def advance(self) -> None:
         """Let everything happen that is due by now."""
         now = clock()

@@ -293,6 +293,9 @@ def container_behind(group: FakeTargetGroup) -> dict[str, Any]:
         if service.status == "INACTIVE":
             continue
         if any(entry.get("targetGroupArn") == group.arn for entry in service.load_balancers):
+            running = RUNTIME.container_in_service(service)
+            if running is not None:
+                return running
             definition = backend.describe_task_definition(service.task_definition or "")
             containers: Any = definition.container_definitions
             return dict(containers[0])
