@@ -222,6 +222,15 @@ def group(requests: t.Iterable[Request], period: str = "none") -> list[Group]:
     ]
 
 
+def last_uses(groups: t.Iterable[Group | None]) -> dict[str, float]:
+    """Return when each NIM worked last, by its name in the log."""
+    last: dict[str, float] = {}
+    for item in groups:
+        if item is not None and item.is_use and item.last is not None:
+            last[item.node] = max(last.get(item.node, 0.0), item.last)
+    return last
+
+
 def busy_seconds(requests: t.Iterable[Request], since: float, until: float) -> float:
     """Return for how long at least one of the requests was worked on; time that two share counts once."""
     spans = sorted((max(since, item.ended - item.seconds), min(until, item.ended)) for item in requests)
@@ -453,6 +462,7 @@ __all__ = (
     "group",
     "in_slices",
     "iso",
+    "last_uses",
     "moment",
     "node_name",
     "parse",

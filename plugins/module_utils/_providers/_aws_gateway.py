@@ -14,7 +14,6 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_reasons as reasons
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_write import (
-    CLUSTER_BUSY_SECONDS,
     DRAINING_SECONDS,
     Writer,
 )
@@ -54,26 +53,8 @@ class GatewayWriter(Writer):
             Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": str(seconds)}],
         )
 
-    def _update_gateway_target_group(self, step: Step) -> None:
-        self.session.call(
-            "elbv2",
-            "modify_target_group",
-            f"update the target group {step.name}",
-            conflicts=["TargetGroupNotFound"],
-            TargetGroupArn=self._fact("gateway_target_group", step.name, "arn"),
-            **objects.gateway_target_group(),
-        )
-
-    def _delete_gateway_target_group(self, step: Step) -> None:
-        self.session.call_until(
-            CLUSTER_BUSY_SECONDS,
-            "elbv2",
-            "delete_target_group",
-            f"delete the target group {step.name}",
-            passing=["ResourceInUse"],
-            missing=["TargetGroupNotFound"],
-            TargetGroupArn=self._fact("gateway_target_group", step.name, "arn"),
-        )
+    _update_gateway_target_group = Writer._update_target_group
+    _delete_gateway_target_group = Writer._delete_target_group
 
     def _create_gateway_task_definition(self, step: Step) -> None:
         front = self.settings.gateway
@@ -86,32 +67,12 @@ class GatewayWriter(Writer):
             self._fact("load_balancer", self.names.load_balancer, "dns"),
             self._fact("iam_role", self.names.execution_role, "arn"),
         )
-        answer = self.session.call_until(
-            CLUSTER_BUSY_SECONDS,
-            "ecs",
-            "register_task_definition",
-            "register the task definition of the gateway",
-            passing=["Too many concurrent attempts"],
-            family=t.cast(Resource, step.want).spec["family"],
-            tags=objects.lower_tags(objects.shared_tags(self.names)),
-            **body,
-        )
-        self.facts[("gateway_task_definition", step.name)] = {"arn": answer["taskDefinition"]["taskDefinitionArn"]}
+        self._register_task_definition(step, body, objects.shared_tags(self.names))
 
     _update_gateway_task_definition = _create_gateway_task_definition
 
     def _delete_gateway_task_definition(self, step: Step) -> None:
-        """Deregister all revisions, also those of earlier contents; they cost nothing but would pile up."""
-        doing = "deregister the task definitions of the gateway"
-        prefix = self.names.gateway_family("")
-        families = self.session.pages(
-            "ecs", "list_task_definition_families", doing, "families", familyPrefix=prefix, status="ACTIVE"
-        )
-        for family in families:
-            for arn in self.session.pages(
-                "ecs", "list_task_definitions", doing, "taskDefinitionArns", familyPrefix=family
-            ):
-                self.session.call("ecs", "deregister_task_definition", doing, taskDefinition=arn)
+        self._deregister_task_definitions(step, self.names.gateway_family(""))
 
     def _create_gateway_service(self, step: Step) -> None:
         subnets = self.network.one_subnet_per_zone()

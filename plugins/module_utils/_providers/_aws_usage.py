@@ -77,16 +77,11 @@ class AwsUsage:
     ) -> _usage.Seen:
         recent = None if rows is None else [item for item in map(_request, rows) if item is not None]
         delay = max((_delay(row) for row in rows or ()), default=None)
-        last: dict[str, float] = {}
-        for row in used:
-            group = _group(row)
-            if group is not None and group.is_use:
-                last[group.node] = max(last.get(group.node, 0.0), t.cast(float, group.last))
         problems = [] if recent is not None else [_usage.too_many("the last minutes")]
         return _usage.Seen(
             groups,
             recent,
-            last,
+            _usage.last_uses(map(_group, used)),
             first_line=min((_time(row["first_line"]) for row in used), default=None),
             newest_line=max((_time(row["last_line"]) for row in used), default=None),
             delay=delay,

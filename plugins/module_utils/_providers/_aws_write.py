@@ -591,6 +591,9 @@ class Writer:
             self._fact("secret", self.names.secret, "arn"),
             self._fact("iam_role", self.names.execution_role, "arn"),
         )
+        self._register_task_definition(step, body, objects.nim_tags(self.names, item))
+
+    def _register_task_definition(self, step: Step, body: t.Mapping[str, t.Any], tags: t.Mapping[str, str]) -> None:
         answer = self.session.call_until(
             CLUSTER_BUSY_SECONDS,
             "ecs",
@@ -598,10 +601,10 @@ class Writer:
             f"register the task definition of {step.name}",
             passing=["Too many concurrent attempts"],
             family=t.cast(Resource, step.want).spec["family"],
-            tags=objects.lower_tags(objects.nim_tags(self.names, item)),
+            tags=objects.lower_tags(tags),
             **body,
         )
-        self.facts[("task_definition", step.name)] = {"arn": answer["taskDefinition"]["taskDefinitionArn"]}
+        self.facts[(step.kind, step.name)] = {"arn": answer["taskDefinition"]["taskDefinitionArn"]}
 
     def _update_task_definition(self, step: Step) -> None:
         """Register the new content, unless a run that was killed has done so already."""
@@ -620,6 +623,9 @@ class Writer:
         self._create_task_definition(step)
 
     def _delete_task_definition(self, step: Step) -> None:
+        self._deregister_task_definitions(step, self.names.task_family_prefix(step.name))
+
+    def _deregister_task_definitions(self, step: Step, prefix: str) -> None:
         """Deregister all revisions, also those of earlier contents; they cost nothing but would pile up."""
         doing = f"deregister the task definitions of {step.name}"
         families = self.session.pages(
@@ -627,10 +633,9 @@ class Writer:
             "list_task_definition_families",
             doing,
             "families",
-            familyPrefix=self.names.task_family_prefix(step.name),
+            familyPrefix=prefix,
             status="ACTIVE",
         )
-        prefix = self.names.task_family_prefix(step.name)
         for family in families:
             if len(family) != len(prefix) + 8:  # another NIM whose name merely starts like this one's
                 continue
@@ -669,8 +674,8 @@ class Writer:
             "modify_target_group",
             f"update the target group {step.name}",
             conflicts=["TargetGroupNotFound"],
-            TargetGroupArn=self._fact("target_group", step.name, "arn"),
-            **objects.target_group(),
+            TargetGroupArn=self._fact(step.kind, step.name, "arn"),
+            **t.cast(Resource, step.want).spec,
         )
 
     def _delete_target_group(self, step: Step) -> None:
@@ -681,7 +686,7 @@ class Writer:
             f"delete the target group {step.name}",
             passing=["ResourceInUse"],
             missing=["TargetGroupNotFound"],
-            TargetGroupArn=self._fact("target_group", step.name, "arn"),
+            TargetGroupArn=self._fact(step.kind, step.name, "arn"),
         )
 
     def _rule_body(self, step: Step) -> dict[str, t.Any]:
