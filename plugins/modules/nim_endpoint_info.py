@@ -209,7 +209,7 @@ counts:
   description: How many endpoints have each result, with V(0) for those that none has.
   returned: success
   type: dict
-  sample: {ready: 3, starting: 1, refused: 0, unreachable: 0, wrong_service: 0}
+  sample: {ready: 3, starting: 1, refused: 0, unreachable: 0, wrong_service: 0, open: 0}
 seconds:
   description: How long all of it took.
   returned: success

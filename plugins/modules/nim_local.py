@@ -237,6 +237,10 @@ deployments:
       description: When the container was made, in UTC.
       type: str
       sample: "2026-11-23T18:00:00Z"
+    auth:
+      description: C(gateway) if the endpoint asks for a workstation's token, else C(none).
+      type: str
+      sample: gateway
     changed:
       description: Whether this call changed it.
       type: bool

@@ -32,7 +32,7 @@ FOLDER = "/etc/budgetguard"
 GATEWAY_LABEL = "budgetguard:gateway"
 ENDPOINT_LABEL, AUTH_LABEL, ADDRESS_LABEL = "budgetguard:endpoint", "budgetguard:auth", "budgetguard:address"
 
-LOADED_SECONDS = 60
+LOADED_SECONDS = 30
 """How long HAProxy may take to read another configuration."""
 
 _PROBE_SECONDS = 3.0

@@ -266,6 +266,7 @@ def test_all_that_a_deployment_tells_of_its_nim() -> None:
         "health_url": "http://10.0.0.7/flux-dev-l4/v1/health/ready",
         "region": "europe-west4",
         "deployed_at": "2026-11-23T18:00:00Z",
+        "auth": "none",
     }
 
 
