@@ -126,15 +126,22 @@ def _read(answer: http.client.HTTPResponse) -> Answer:
 
 
 @contextlib.contextmanager
-def haproxy(folder: Path, make: Callable[..., str], trusted: Path | None = None) -> Iterator[Haproxy]:
-    """Run HAProxy as a container does. ``make`` returns the configuration; it gets ``listen`` and ``health_listen``."""
+def haproxy(
+    folder: Path, make: Callable[..., str], trusted: Path | None = None, master: bool = True
+) -> Iterator[Haproxy]:
+    """Run HAProxy as it is run on a Docker host, or without ``master`` as in a pod, which is never told to reload.
+
+    ``make`` returns the configuration; it gets ``listen``, ``health_listen`` and ``mark``.
+    """
     port, health_port = free_port(), free_port()
     config, log = folder / "haproxy.cfg", folder / "log"
     made = functools.partial(make, listen=f"127.0.0.1:{port}", health_listen=f"127.0.0.1:{health_port}")
     config.write_text(made(mark="generation-0"), encoding="utf-8")
     with (
         log.open("wb") as output,
-        subprocess.Popen([HAPROXY, "-W", "-db", "-f", str(config)], stdout=output, stderr=output) as run,
+        subprocess.Popen(
+            [HAPROXY, *(["-W"] if master else []), "-db", "-f", str(config)], stdout=output, stderr=output
+        ) as run,
     ):
         running = Haproxy(port, health_port, config, log, run, made, trusted)
         try:

@@ -60,7 +60,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
             f"nim-stopped-l4.{DOMAIN}": "127.0.0.13",
         }
         routes = NamedRoutes.in_cluster("budgetguard", nameservers=(dns.address,), nim_port=nim.port)
-        with haproxy(tmp_path, functools.partial(haproxy_config, routes, target=TARGET)) as running:
+        with haproxy(tmp_path, functools.partial(haproxy_config, routes, target=TARGET), master=False) as running:
             yield Gateway(dns, nim, other_nim, running)
 
 
