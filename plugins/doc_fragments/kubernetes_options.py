@@ -32,13 +32,14 @@ options:
     default: false
   allow_plain_http:
     description:
-      - Accept O(scheme=public) although the gateway speaks HTTP only.
+      - Accept O(scheme=public) although the gateway has no certificate and speaks plain HTTP.
     type: bool
     default: false
   endpoint_host:
     description:
       - Name under which workstations reach the load balancer. The studio's DNS must point it to the load balancer.
         Without it, the load balancer's own address is published.
+      - With a certificate it is needed, and must be a name or address that stands in the certificate.
     type: str
   ngc_api_key:
     description:

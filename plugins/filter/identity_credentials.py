@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _identities
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _gateway_options
 
 
 def identity_credentials(variables: t.Any) -> dict[str, dict[str, str]]:
@@ -18,8 +20,9 @@ def identity_credentials(variables: t.Any) -> dict[str, dict[str, str]]:
             "budgetguard.techops.identity_credentials: it takes a host's variables, such as hostvars['ws-01']"
         )
     try:
-        return _identities.credentials(variables)
-    except _identities.IdentitiesError as error:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return _gateway_options.with_token(_identities.credentials(variables), variables, now)
+    except ValueError as error:
         raise AnsibleFilterError(f"budgetguard.techops.identity_credentials: {error}") from error
 
 

@@ -51,7 +51,27 @@ AWS_CONNECTION: ArgumentSpec = {
     "validate_certs": {"type": "bool", "default": True},
 }
 
+GATEWAY: ArgumentSpec = {
+    "gateway": {
+        "type": "dict",
+        "options": {
+            "target": {"type": "str"},
+            "studio": {"type": "str"},
+            "public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "denied": {"type": "dict", "default": {}},
+            "certificate": {"type": "str"},
+            "private_key": {"type": "str", "no_log": True},
+            "body_mib": {"type": "int", "default": 64},
+            "requests_per_minute": {"type": "int"},
+            "concurrent_requests": {"type": "int"},
+        },
+    },
+    "gateway_only": {"type": "bool", "default": False},
+}
+"""The login, the certificate and the limits of the gateway in front of a target's NIMs."""
+
 KUBERNETES: ArgumentSpec = {
+    **GATEWAY,
     "scheme": {"type": "str", "choices": ["internal", "public"], "default": "internal"},
     "allowed_cidrs": {"type": "list", "elements": "str", "default": []},
     "allow_public": {"type": "bool", "default": False},
@@ -112,3 +132,26 @@ NVIDIA_CONNECTION: ArgumentSpec = {
     "hosted_check": {"type": "str", "choices": ["key", "model"], "default": "key"},
     "nim_catalog": {"type": "dict", "default": {}},
 }
+
+USAGE: ArgumentSpec = {
+    **AWS_CONNECTION,
+    **AZURE_CONNECTION,
+    **GCP_CONNECTION,
+    **LOCAL_CONNECTION,
+    "region": {"type": "str"},
+    "subscription_id": {"type": "str", "fallback": (env_fallback, ["AZURE_SUBSCRIPTION_ID"])},
+    "resource_group": {"type": "str"},
+    "location": {"type": "str"},
+    "provider": {"type": "str", "choices": ["aws", "azure", "gcp", "local"], "required": True},
+    "since": {"type": "str", "default": "24h"},
+    "before": {"type": "str"},
+    "period": {"type": "str", "choices": ["none", "hour", "day"], "default": "day"},
+    "recent_minutes": {"type": "int", "default": 60},
+    "look_back_days": {"type": "int", "default": 14},
+    "nodes": {"type": "list", "elements": "str", "default": []},
+    "log_path": {"type": "path"},
+    "log_analytics_workspace_id": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_WORKSPACE_ID"])},
+    "log_analytics_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_ENDPOINT"])},
+    "logging_endpoint": {"type": "str"},
+}
+"""A gateway's log, wherever a target keeps it."""

@@ -167,8 +167,8 @@ def _entries(
                 "target": target["target"],
                 "deployed_at": deployment.get("deployed_at"),
                 "api_style": _api_style(node, deployment, catalog),
-                # NVIDIA's hosted service wants the key; a NIM of our own has no login.
-                "auth": "bearer" if target["provider"] == "nvidia" else "none",
+                # NVIDIA's hosted service wants the key; in front of a NIM of our own a gateway may want a token.
+                "auth": "bearer" if target["provider"] == "nvidia" else deployment.get("auth") or "none",
             }
             if len(served) > 1:
                 entry["mode"] = variants.get(node)

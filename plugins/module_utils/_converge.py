@@ -68,6 +68,7 @@ class Goal:
     wanted: tuple[Wanted, ...] = ()
     selections: tuple[Selection, ...] = ()
     purge_shared: bool = False
+    gateway_only: bool = False
     check_mode: bool = False
     wait: bool = True
     wait_timeout: int = 2700
@@ -91,6 +92,8 @@ class Round:
 
 def make_plan(provider: Provider, goal: Goal, seen: Snapshot) -> list[Step]:
     """Return the steps that lead from what was seen to the goal. Makes no calls."""
+    if goal.gateway_only:
+        return plan(provider.kinds, provider.gateway_resources(seen), seen.resources)
     resources = provider.resources(goal.wanted, seen) if goal.wanted else []
     stopped = {status.name: status for status in expand(goal.selections, seen.statuses, "stopped")}
     stops = [provider.stop_resource(status) for status in stopped.values()]
@@ -343,10 +346,12 @@ def run(module: AnsibleModule, provider_name: str, connect: t.Callable[[], Provi
     try:
         catalog = _catalog.load(params["nim_catalog"])
         wanted, selections = resolve_all(params["deployments"], provider_name, catalog)
+        _check_gateway_only(params)
         goal = Goal(
             wanted=tuple(wanted),
             selections=tuple(selections),
             purge_shared=params["purge_shared"],
+            gateway_only=bool(params.get("gateway_only")),
             check_mode=module.check_mode,
             wait=params["wait"],
             wait_timeout=params["wait_timeout"],
@@ -366,6 +371,11 @@ def run(module: AnsibleModule, provider_name: str, connect: t.Callable[[], Provi
     if outcome.errors or outcome.target_error:
         module.fail_json(msg=failure_message(goal, outcome), **result)
     module.exit_json(**result)
+
+
+def _check_gateway_only(params: t.Mapping[str, t.Any]) -> None:
+    if params.get("gateway_only") and params["deployments"]:
+        raise ValueError("gateway_only is about the gateway alone, so deployments must be empty")
 
 
 def run_info(module: AnsibleModule, connect: t.Callable[[], Provider]) -> t.NoReturn:

@@ -88,7 +88,10 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """One NIM as the target shows it now. ``None`` means that the target does not say."""
+    """One NIM as the target shows it now. ``None`` means that the target does not say.
+
+    ``auth`` is what its endpoint asks for: C(none), or C(gateway) for a workstation's token.
+    """
 
     name: str
     node: str
@@ -104,6 +107,7 @@ class Status:
     infer_path: str | None = None
     region: str | None = None
     deployed_at: str | None = None
+    auth: str = "none"
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the public form used by all modules and filters."""
@@ -125,6 +129,7 @@ class Status:
             "health_url": f"{base}{HEALTH_PATH}" if base else None,
             "region": self.region,
             "deployed_at": self.deployed_at,
+            "auth": self.auth,
         }
 
 

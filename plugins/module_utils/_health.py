@@ -20,13 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _http, _registry
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HEALTH_PATH
+from ansible_collections.budgetguard.techops.plugins.module_utils._gateway import AUTH
 
 READY = "ready"
 STARTING = "starting"
 REFUSED = "refused"
 UNREACHABLE = "unreachable"
 WRONG_SERVICE = "wrong_service"
-RESULTS = (READY, STARTING, REFUSED, UNREACHABLE, WRONG_SERVICE)
+OPEN = "open"
+RESULTS = (READY, STARTING, REFUSED, UNREACHABLE, WRONG_SERVICE, OPEN)
 
 LIVE_PATH = "/v1/health/live"
 METADATA_PATH = "/v1/metadata"
@@ -51,13 +53,20 @@ class Prober:
     """Checks endpoints, from any number of threads.
 
     ``nvidia_api_key`` is sent to endpoints that ask for it (``auth`` is ``bearer``), over HTTPS, to hosts of NVIDIA
-    and to nobody else.
+    and to nobody else. ``gateway_token`` is sent to endpoints whose ``auth`` is ``gateway``.
     """
 
-    def __init__(self, client: _http.Client, nvidia_api_key: str | None = None, hosted_check: str = KEY_ONLY) -> None:
+    def __init__(
+        self,
+        client: _http.Client,
+        nvidia_api_key: str | None = None,
+        hosted_check: str = KEY_ONLY,
+        gateway_token: str | None = None,
+    ) -> None:
         """Ask NVIDIA about the key when the first hosted model is checked, and only once."""
         self._client = client
         self._key = nvidia_api_key
+        self._token = gateway_token
         self._hosted_check = hosted_check
         self._key_check: _registry.KeyCheck | None = None
 
@@ -101,6 +110,10 @@ class Prober:
     # -- a NIM ---------------------------------------------------------------------------------------------------------
 
     def _nim(self, url: str, endpoint: Endpoint) -> Finding:
+        if endpoint.get("auth") == AUTH:
+            unguarded = self._without_token(url)
+            if unguarded is not None:
+                return unguarded
         headers = self._login(url, endpoint)
         answer = self._get(url, headers)
         finding = _facts(answer)
@@ -115,6 +128,17 @@ class Prober:
         if base is not None:
             finding.update(self._identity(base, headers, endpoint.get("model")))
         return finding
+
+    def _without_token(self, url: str) -> Finding | None:
+        """Return what is to be said of a gateway if it lets everybody in, or if there is no token to ask on with."""
+        answer = self._client.request("GET", url)
+        if answer.status != 401:
+            told = f"answers {answer.status} without a token, so whoever reaches it can use it"
+            return {**_facts(answer), "result": OPEN, "reason": told}
+        if self._token is None:
+            told = "wants a token, as it should; without one more was not checked"
+            return {**_facts(answer), "result": REFUSED, "reason": told}
+        return None
 
     def _why_not_ready(self, status: int, base: str | None, headers: t.Mapping[str, str]) -> str:
         """Tell a NIM that loads its model from a load balancer with nothing behind it."""
@@ -166,6 +190,8 @@ class Prober:
     # -- calls ---------------------------------------------------------------------------------------------------------
 
     def _login(self, url: str, endpoint: Endpoint) -> dict[str, str]:
+        if endpoint.get("auth") == AUTH:
+            return {"Authorization": f"Bearer {self._token}"}
         parts = urllib.parse.urlsplit(url)
         if endpoint.get("auth") != "bearer" or self._key is None:
             return {}
@@ -308,6 +334,7 @@ __all__ = (
     "EMPTY_REQUEST",
     "KEY_ONLY",
     "LABELS",
+    "OPEN",
     "READY",
     "REFUSED",
     "RESULTS",

@@ -22,6 +22,7 @@ ORDER = (
     FAILED,
     "unreachable",
     "wrong_service",
+    "open",
     "refused",
     "starting",
     NOT_ASKED,
@@ -30,7 +31,7 @@ ORDER = (
 )
 """Results of a row, the one that needs attention most first. Those that are not of the endpoint check are above."""
 
-PROBLEMS = frozenset({UNREADABLE, FAILED, "unreachable", "wrong_service", "refused"})
+PROBLEMS = frozenset({UNREADABLE, FAILED, "unreachable", "wrong_service", "open", "refused"})
 
 METRICS = "budgetguard_nim"
 """How the names of the Prometheus metrics begin."""
@@ -57,7 +58,7 @@ def endpoints(targets: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.An
                 "url": deployment["endpoint"],
                 "health_url": deployment.get("health_url"),
                 "infer_url": deployment.get("infer_url"),
-                "auth": "bearer" if target.get("provider") == "nvidia" else "none",
+                "auth": "bearer" if target.get("provider") == "nvidia" else deployment.get("auth") or "none",
                 **_identity(target, deployment),
             }
         )

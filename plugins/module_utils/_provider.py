@@ -73,6 +73,10 @@ class Provider(abc.ABC):
     def stop_resource(self, status: Status) -> Resource:
         """Return the one object, with the one field, that switches this NIM off. Pure."""
 
+    def gateway_resources(self, seen: Snapshot) -> list[Resource]:
+        """Return what belongs to the gateway that is there. A target without one has nothing."""
+        return []
+
     def idle_resources(self, seen: Snapshot) -> list[Resource]:
         """Return what should change on a target on which a stop leaves no NIM running. Pure."""
         return []

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - budgetguard.techops.attributes.actiongroup_aws
   - budgetguard.techops.nim_deployments
   - budgetguard.techops.aws_connection
+  - budgetguard.techops.gateway
 attributes:
   check_mode:
     support: full
@@ -97,6 +98,24 @@ options:
       - Seconds that the load balancer lets a request run without any data. Used when the load balancer is made.
     type: int
     default: 900
+  gateway:
+    description:
+      - Set up a gateway in front of the NIMs that wants a token of each workstation and logs who used what. It runs as
+        a small service of ECS on Fargate, without a GPU, for about 7 USD a month and copy.
+      - It stands behind the same load balancer. So O(scheme) has to be V(internal), O(certificate_arn) is its
+        certificate, and O(gateway.certificate) and O(gateway.private_key) are refused.
+      - Turning it on, another key and another deny list never restart a NIM. The run ends when all copies know them.
+      - Without this option there is no gateway. A target that has one is not opened by leaving the option out.
+  gateway_image:
+    description:
+      - Image of the gateway, with HAProxy 2.6 or newer and a shell, for ARM64. Without it, HAProxy's official image,
+        pinned by digest.
+    type: str
+  gateway_replicas:
+    description:
+      - How many copies of the gateway run. ECS replaces one that ends within about a minute.
+    type: int
+    default: 1
 seealso:
   - module: budgetguard.techops.nim_aws_info
 """
@@ -204,6 +223,10 @@ deployments:
       description: When it was deployed, in UTC.
       type: str
       sample: "2026-11-23T18:00:00Z"
+    auth:
+      description: C(gateway) if the endpoint asks for a workstation's token, else C(none).
+      type: str
+      sample: gateway
     changed:
       description: Whether this call changed it.
       type: bool
@@ -232,7 +255,11 @@ failed_deployments:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_CONNECTION, DEPLOYMENTS
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import (
+    AWS_CONNECTION,
+    DEPLOYMENTS,
+    GATEWAY,
+)
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import run
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
 
@@ -243,6 +270,7 @@ def main() -> None:
         argument_spec={
             **DEPLOYMENTS,
             **AWS_CONNECTION,
+            **GATEWAY,
             "scheme": {"type": "str", "choices": ["internal", "public"], "default": "internal"},
             "allowed_cidrs": {"type": "list", "elements": "str", "default": []},
             "allow_public": {"type": "bool", "default": False},
@@ -256,6 +284,8 @@ def main() -> None:
             "hf_token": {"type": "str", "no_log": True},
             "log_retention_days": {"type": "int", "default": 14},
             "idle_timeout": {"type": "int", "default": 900},
+            "gateway_image": {"type": "str"},
+            "gateway_replicas": {"type": "int", "default": 1},
         },
         required_together=[("access_key", "secret_key")],
         supports_check_mode=True,

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - budgetguard.techops.nim_deployments
   - budgetguard.techops.azure_connection
   - budgetguard.techops.kubernetes_options
+  - budgetguard.techops.gateway
 attributes:
   check_mode:
     support: full
@@ -204,6 +205,10 @@ deployments:
       description: When it was deployed, in UTC.
       type: str
       sample: "2026-11-23T18:00:00Z"
+    auth:
+      description: C(gateway) if the endpoint asks for a workstation's token, else C(none).
+      type: str
+      sample: gateway
     changed:
       description: Whether this call changed it.
       type: bool

@@ -44,8 +44,9 @@ options:
       auth:
         description:
           - V(bearer) for what wants NVIDIA's key. Without O(endpoints[].health_url) it is a model that NVIDIA hosts.
+          - V(gateway) for what wants a workstation's token.
         type: str
-        choices: [none, bearer]
+        choices: [none, bearer, gateway]
         default: none
       model:
         description:
@@ -71,6 +72,11 @@ options:
     description:
       - Key for endpoints with O(endpoints[].auth=bearer). It is sent over HTTPS, to hosts of C(nvidia.com), and to
         nobody else.
+    type: str
+  gateway_token:
+    description:
+      - Token for endpoints with O(endpoints[].auth=gateway). Each of them is asked without it first, and one that does
+        not refuse that is V(open).
     type: str
   hosted_check:
     description:
@@ -203,7 +209,7 @@ counts:
   description: How many endpoints have each result, with V(0) for those that none has.
   returned: success
   type: dict
-  sample: {ready: 3, starting: 1, refused: 0, unreachable: 0, wrong_service: 0}
+  sample: {ready: 3, starting: 1, refused: 0, unreachable: 0, wrong_service: 0, open: 0}
 seconds:
   description: How long all of it took.
   returned: success
@@ -228,7 +234,7 @@ ARGUMENT_SPEC: ArgumentSpec = {
             "url": {"type": "str", "required": True},
             "health_url": {"type": "str"},
             "infer_url": {"type": "str"},
-            "auth": {"type": "str", "choices": ["none", "bearer"], "default": "none"},
+            "auth": {"type": "str", "choices": ["none", "bearer", "gateway"], "default": "none"},
             "model": {"type": "str"},
             "node": {"type": "str"},
             "target": {"type": "str"},
@@ -238,6 +244,7 @@ ARGUMENT_SPEC: ArgumentSpec = {
         },
     },
     "nvidia_api_key": {"type": "str", "no_log": True},
+    "gateway_token": {"type": "str", "no_log": True},
     "hosted_check": {"type": "str", "choices": ["key", "request"], "default": "key"},
     "timeout": {"type": "float", "default": 10},
     "concurrency": {"type": "int", "default": 64},
@@ -259,7 +266,8 @@ def _prober(options: dict[str, object]) -> _health.Prober:
         ca_path=str(options["ca_path"]) if options["ca_path"] else None,
     )
     key = check_key("nvidia_api_key", str(options["nvidia_api_key"] or ""))
-    return _health.Prober(client, key, str(options["hosted_check"]))
+    token = check_key("gateway_token", str(options["gateway_token"] or ""))
+    return _health.Prober(client, key, str(options["hosted_check"]), token)
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - budgetguard.techops.attributes.actiongroup_local
   - budgetguard.techops.nim_deployments
   - budgetguard.techops.local_connection
+  - budgetguard.techops.gateway
 attributes:
   check_mode:
     support: full
@@ -35,10 +36,23 @@ attributes:
     support: full
     platforms: posix
 options:
+  gateway_image:
+    description:
+      - Image of the gateway, with HAProxy 2.6 or newer as C(haproxy) on its path. Without it, HAProxy's official image,
+        pinned to a digest.
+    type: str
+  gateway_port:
+    description:
+      - Port of O(bind_address) at which the gateway listens, 1024 or higher. The next one is for its health, on the
+        loopback address.
+    type: int
+    default: 8443
   bind_address:
     description:
       - Address of the host at which NIMs listen. A NIM has no login of its own, so with the default only the host
         itself reaches it. For other workstations, give the host's address in the studio's network.
+      - With a login or a certificate in O(gateway), a container with HAProxy listens there, at O(gateway_port), and
+        the NIMs on the loopback address only.
       - Docker's own rules for published ports come before those of firewalls such as C(ufw).
     type: str
     default: 127.0.0.1
@@ -223,6 +237,10 @@ deployments:
       description: When the container was made, in UTC.
       type: str
       sample: "2026-11-23T18:00:00Z"
+    auth:
+      description: C(gateway) if the endpoint asks for a workstation's token, else C(none).
+      type: str
+      sample: gateway
     changed:
       description: Whether this call changed it.
       type: bool
@@ -251,7 +269,11 @@ failed_deployments:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import DEPLOYMENTS, LOCAL_CONNECTION
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import (
+    DEPLOYMENTS,
+    GATEWAY,
+    LOCAL_CONNECTION,
+)
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import run
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_cli import DockerCli
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_host import (
@@ -267,6 +289,9 @@ def main() -> None:
         argument_spec={
             **DEPLOYMENTS,
             **LOCAL_CONNECTION,
+            **GATEWAY,
+            "gateway_image": {"type": "str"},
+            "gateway_port": {"type": "int", "default": 8443},
             "bind_address": {"type": "str", "default": "127.0.0.1"},
             "allow_public": {"type": "bool", "default": False},
             "first_port": {"type": "int", "default": 8000},

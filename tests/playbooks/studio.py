@@ -282,7 +282,7 @@ def _signal(pids: t.Iterable[int], number: signal.Signals) -> None:
 
 
 def _is_write(call: dict[str, t.Any]) -> bool:
-    if call["service"] in ("nim", "ngc-keys"):
+    if call["service"] in ("nim", "ngc-keys", "google-logging", "log-analytics") or call["action"] == "StartQuery":
         return False
     if call["service"] in ("arm", "entra", "gke", "google-compute", "google-oauth", "kube", "nvcf"):
         return is_write(call)

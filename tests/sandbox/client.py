@@ -9,6 +9,7 @@ Standard library only, so that any test can import it without moto.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -21,11 +22,11 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
 
@@ -201,6 +202,13 @@ class SandboxControl:
         """Say what Azure tells its caller about the caller's own permissions, one entry for each role."""
         self.request("POST", "azure_permissions", {"entries": list(entries)})
 
+    def container_log(
+        self, cloud: str, lines: list[str], *, container: str = "gateway", delay_seconds: float = 0.0
+    ) -> None:
+        """Let a container of the one AKS or GKE cluster have written some lines, found after a delay."""
+        body = {"cloud": cloud, "lines": lines, "container": container, "delay_seconds": delay_seconds}
+        self.request("POST", "container_log", body)
+
     def resources(self, region: str | None = None) -> dict[str, Any]:
         """Names of what exists, or those of one region (empty if nothing is there).
 
@@ -252,7 +260,7 @@ class Sandbox:
     block ends, however it ends; should this process be killed, the sandbox notices and stops by itself.
     """
 
-    def __init__(self, directory: str | Path | None = None, *, start_timeout: float = 60.0, **options: float) -> None:
+    def __init__(self, directory: str | Path | None = None, *, start_timeout: float = 240.0, **options: float) -> None:
         """Prepare a start in `directory` (None: a temporary one, removed at the end).
 
         Options are those of the command line, such as ``startup_seconds=2``.
@@ -332,8 +340,16 @@ class Sandbox:
 
 def read_environment(path: Path) -> dict[str, str]:
     """Return the variables in a sandbox's env file."""
-    variables = {}
-    for line in path.read_text().splitlines():
-        name, _equals, value = line.partition("=")
-        variables[name] = "".join(shlex.split(value))
-    return variables
+    words = (word.partition("=") for word in shlex.split(path.read_text()))
+    return {name: value for name, _equals, value in words}
+
+
+def ask_as_workstation(environment: Mapping[str, str], url: str, token: str | None = None) -> int:
+    """Ask an ``http`` endpoint by way of the sandbox's proxy, and return the status of the answer."""
+    proxy = urlsplit(environment["HTTP_PROXY"])
+    connection = http.client.HTTPConnection(str(proxy.hostname), proxy.port, timeout=60)
+    try:
+        connection.request("GET", url, headers={"Authorization": f"Bearer {token}"} if token else {})
+        return connection.getresponse().status
+    finally:
+        connection.close()

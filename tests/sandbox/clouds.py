@@ -11,6 +11,7 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.aws import AwsApplication
+from tests.sandbox.aws_patches.logs import write_gateway_lines
 from tests.sandbox.azure import AzureApplication
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.ecs_runtime import RUNTIME, Outcome
@@ -76,6 +77,26 @@ class Clouds:
         """Give Azure's caller other permissions. Raises ValueError for what Azure would not say."""
         with STATE_LOCK:
             self.azure.arm.permissions.replace(entries)
+
+    def add_container_lines(
+        self, cloud: str, namespace: str, container: str, lines: list[str], delay_seconds: float
+    ) -> None:
+        """Let a container of the cloud's one cluster have written some lines. Raises ValueError.
+
+        On AWS they go into the log group of the ECS cluster that is called as the namespace.
+        """
+        with STATE_LOCK:
+            if cloud == "aws":
+                write_gateway_lines(namespace, container, lines, delay_seconds)
+                return
+            found = {"azure": self.azure.arm.kube_ids, "gcp": self.gcp.kube_ids}.get(cloud, set)()
+            if len(found) != 1:
+                raise ValueError(
+                    f"cloud must be aws, azure or gcp, with one cluster in it, got {cloud!r}, {len(found)}"
+                )
+            cluster = found.pop()
+            for line in lines:
+                self.kube.logs.add(cluster, namespace, f"{container}-0", container, line, delay_seconds)
 
     def add_image(self, repository: str, tag: str) -> None:
         """Put an image into the organisation's own registry at NVIDIA."""

@@ -16,7 +16,7 @@ from tests.sandbox.calls import CallLog, Interference, Interferences
 from tests.sandbox.clouds import Clouds
 from tests.sandbox.ecs_runtime import Outcome
 from tests.sandbox.nim_stub import NimStub
-from tests.sandbox.state import DEFAULTS
+from tests.sandbox.state import DEFAULTS, seconds
 
 PREFIX = "/_sandbox/"
 
@@ -44,6 +44,7 @@ class ControlApi:
             ("POST", "quota"): self._set_quota,
             ("POST", "image"): self._add_image,
             ("POST", "azure_permissions"): self._set_azure_permissions,
+            ("POST", "container_log"): self._add_container_lines,
             ("GET", "defaults"): lambda _body: asdict(DEFAULTS),
             ("POST", "defaults"): self._change_defaults,
             ("POST", "reset"): self._reset,
@@ -125,6 +126,22 @@ class ControlApi:
         if set(body) != {"entries"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
             raise ValueError("the body must be entries, a list of objects with actions, notActions and the like")
         self._clouds.set_azure_permissions(entries)
+        return {}
+
+    def _add_container_lines(self, body: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(body) - {"cloud", "lines", "namespace", "container", "delay_seconds"})
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        lines = body.get("lines")
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise ValueError("lines must be a list of texts")
+        self._clouds.add_container_lines(
+            str(body.get("cloud")),
+            str(body.get("namespace", "budgetguard")),
+            str(body.get("container", "gateway")),
+            lines,
+            seconds("delay_seconds", body.get("delay_seconds", 0)),
+        )
         return {}
 
     def _change_defaults(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -93,6 +93,11 @@ class Outcome:
         return cls(str(outcome), delay, log_lines)
 
 
+def runs_on_fargate(service: Service) -> bool:
+    """Whether the tasks of a service need no instance."""
+    return service.launch_type == "FARGATE"
+
+
 class ServiceTask(Task):
     """A task that the service scheduler started. Unlike moto's own, its status changes with the clock alone."""
 
@@ -102,10 +107,14 @@ class ServiceTask(Task):
             cluster=backend.clusters[service.cluster_name],
             task_definition=definition,
             container_instance_arn=None,
-            resource_requirements=backend._calculate_task_resource_requirements(definition),
+            # On Fargate the task as a whole says what it needs, and nothing is taken from an instance.
+            resource_requirements=None
+            if runs_on_fargate(service)
+            else backend._calculate_task_resource_requirements(definition),
             backend=backend,
             group=f"service:{service.name}",
-            launch_type="EC2",
+            networking_configuration=getattr(service, "network_configuration", None),
+            launch_type="FARGATE" if runs_on_fargate(service) else "EC2",
             started_by=str(service.deployments[0]["id"]),
             tags=list(service.tags) if service.propagate_tags == "SERVICE" else [],
             capacity_provider_name=provider_name(strategy[0]["capacityProvider"]) if strategy else None,
@@ -232,6 +241,11 @@ class EcsRuntime:
         """Return what shall become of a service."""
         return self._outcomes.get(service_name, Outcome())
 
+    def container_in_service(self, service: Service) -> dict[str, Any] | None:
+        """Return the first container of the oldest task that answers; None if none does."""
+        ready = [item for item in self._tasks_of(service) if item.shown == "ready"]
+        return ready[0].task.container if ready else None
+
     def advance(self) -> None:
         """Let everything happen that is due by now."""
         now = clock()
@@ -256,6 +270,8 @@ class EcsRuntime:
         for service in backend.services.values():
             life = self._lives.get(service, ServiceLife())
             for item in list(life.tasks):
+                if runs_on_fargate(service):
+                    continue
                 if item.instance_id is not None and item.instance_id not in alive:
                     reason = f"Host EC2 (instance {item.instance_id}) terminated."
                     self._stop_task(backend, service, life, item, reason, "TerminationNotice", exit_code=137)
@@ -276,6 +292,9 @@ class EcsRuntime:
         outdated = [item for item in life.tasks if item.task.started_by != primary]
         current = [item for item in life.tasks if item.task.started_by == primary]
         surplus = outdated + current[service.desired_count :]
+        if runs_on_fargate(service) and sum(item.shown == "ready" for item in current) < service.desired_count:
+            # As minimumHealthyPercent 100 and maximumPercent 200 say: an old copy goes when a new one answers.
+            surplus = current[service.desired_count :]
         for item in surplus:
             reason = f"Scaling activity initiated by (deployment {item.task.started_by})"
             self._stop_task(backend, service, life, item, reason, "ServiceSchedulerInitiated", exit_code=0)
@@ -287,7 +306,9 @@ class EcsRuntime:
     def _start_missing(
         self, backend: EC2ContainerServiceBackend, service: Service, life: ServiceLife, now: float
     ) -> None:
-        missing = service.desired_count - len(life.tasks)
+        primary = service.deployments[0]["id"]
+        present = [item for item in life.tasks if not runs_on_fargate(service) or item.task.started_by == primary]
+        missing = service.desired_count - len(present)
         if missing <= 0 or now < life.next_start or service.deployments[0]["rolloutState"] == "FAILED":
             return
         life.steady = False
@@ -302,15 +323,18 @@ class EcsRuntime:
         service.running_count = sum(1 for item in life.tasks if item.task.status == "RUNNING")
         service.pending_count = len(life.tasks) - service.running_count
         primary = service.deployments[0]
+        older = [item for item in life.tasks if item.task.started_by != primary["id"]]
+        running_of_older = sum(1 for item in older if item.task.status == "RUNNING")
         counts = {
             "desiredCount": service.desired_count,
-            "runningCount": service.running_count,
-            "pendingCount": service.pending_count,
+            "runningCount": service.running_count - running_of_older,
+            "pendingCount": service.pending_count - (len(older) - running_of_older),
             "failedTasks": life.failures,
         }
         if any(primary[name] != value for name, value in counts.items()):
             primary.update(counts, updatedAt=utcnow())
-        del service.deployments[1:]
+        alive = {item.task.started_by for item in older}
+        service.deployments[1:] = [item for item in service.deployments[1:] if item["id"] in alive]
         steady = len(life.tasks) == service.desired_count and all(item.shown == "ready" for item in life.tasks)
         if steady and not life.steady:
             life.failures = primary["failedTasks"] = 0
@@ -331,7 +355,10 @@ class EcsRuntime:
         outcome = self.outcome_of(service.name)
         duration = DEFAULTS.startup_seconds if outcome.delay_seconds is None else outcome.delay_seconds
         age = now - item.born
-        if item.task.status == "PROVISIONING":
+        if item.task.status == "PROVISIONING" and runs_on_fargate(service):
+            if age >= JOINED * duration:
+                self._bind_address(service, item)
+        elif item.task.status == "PROVISIONING":
             self._place(backend, service, item, outcome, duration, now)
         if item.task.status == "PENDING" and age >= PULLED * duration:
             self._pull(backend, service, life, item, outcome, now)
@@ -411,6 +438,14 @@ class EcsRuntime:
         fields.availability_zone = host.container_instance.attributes["ecs.availability-zone"]
         task.status = "PENDING"
         add_event(service, f"has started 1 tasks: (task {task.id}).")
+
+    def _bind_address(self, service: Service, item: TaskLife) -> None:
+        """Give a task on Fargate a network interface of its own. Its address stands in for an instance."""
+        attachments: Any = item.task.attachments
+        details = {entry["name"]: entry["value"] for entry in attachments[0]["details"]}
+        item.instance_id = details["privateIPv4Address"]
+        item.task.status = "PENDING"
+        add_event(service, f"has started 1 tasks: (task {item.task.id}).")
 
     def _pull(
         self,

@@ -16,19 +16,37 @@ import fnmatch
 import json
 import re
 import struct
+import time
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from moto.ecs.models import ecs_backends
 from moto.elbv2.models import FakeListener, FakeLoadBalancer, FakeTargetGroup, elbv2_backends
 
 from tests.sandbox.aws_patches.elbv2 import is_healthy
+from tests.sandbox.ecs_gateway import EcsGateway
 from tests.sandbox.ecs_runtime import RUNTIME
+from tests.sandbox.http import HttpAnswer, HttpRequest, json_answer
 from tests.sandbox.state import ACCOUNT_ID, STATE_LOCK
 
+__all__ = [
+    "AlbHosts",
+    "Host",
+    "Hosts",
+    "HttpAnswer",
+    "HttpRequest",
+    "NimStub",
+    "NoConnectionError",
+    "UnknownHostError",
+    "answer_of_nim",
+    "json_answer",
+    "kind_of_image",
+]
+
+#: The load balancer's port at which a gateway finds the NIMs.
+INNER_PORT = 8000
 #: Who publishes image models; the first part of an image's path under ``nim/``.
 IMAGE_PUBLISHERS = ("black-forest-labs", "stabilityai")
 #: Sizes FLUX.1 and Stable Diffusion NIMs accept are 672 to 1568 in steps of 32, over all versions.
@@ -54,43 +72,12 @@ MODES = ("base", "canny", "depth")
 IMAGE_DATA_URI = re.compile(r"data:image/(png|jpeg|jpg);base64,([A-Za-z0-9+/=]+)")
 
 
-@dataclass
-class HttpAnswer:
-    """What goes back to the client."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-def json_answer(value: Any, status: int = 200) -> HttpAnswer:
-    """Return an answer with a JSON body."""
-    return HttpAnswer(status, json.dumps(value).encode())
-
-
 class NoConnectionError(Exception):
     """The host is known, but nothing would accept this connection there: a port without listener, or TLS on HTTP."""
 
 
 class UnknownHostError(Exception):
     """No simulated host has this name."""
-
-
-@dataclass(frozen=True)
-class HttpRequest:
-    """A request as a load balancer gets it."""
-
-    method: str
-    #: Path with query.
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def path(self) -> str:
-        """The path alone."""
-        return urlsplit(self.target).path
 
 
 class Host(Protocol):
@@ -101,6 +88,14 @@ class Host(Protocol):
 
     def answer(self, scheme: str, port: int, request: HttpRequest) -> HttpAnswer:
         """Return what a client gets. Raises `NoConnectionError`."""
+
+
+@runtime_checkable
+class LoggingHost(Protocol):
+    """A load balancer with a gateway behind it, which logs who asked."""
+
+    def log_usage(self, scheme: str, port: int, request: HttpRequest, answer: HttpAnswer, seconds: float) -> None:
+        """Write a line for a request that has ended. Needs STATE_LOCK held."""
 
 
 class Hosts(Protocol):
@@ -136,7 +131,12 @@ class NimStub:
     def answer(self, scheme: str, host: str, port: int, request: HttpRequest) -> HttpAnswer:
         """Return what a client gets from this URL. Raises `UnknownHostError` or `NoConnectionError`."""
         with STATE_LOCK:
-            return self._find(host).answer(scheme, port, request)
+            found = self._find(host)
+            started = time.monotonic()
+            answer = found.answer(scheme, port, request)
+            if isinstance(found, LoggingHost):
+                found.log_usage(scheme, port, request, answer, time.monotonic() - started)
+            return answer
 
     def _find(self, name: str) -> Host:
         name = self._aliases.get(name.lower(), name.lower())
@@ -171,6 +171,15 @@ class AlbHost:
         """Return what the first rule that matches says."""
         RUNTIME.advance()
         return _answer_of_listener(self._listener(scheme, port), self.name, request)
+
+    def log_usage(self, scheme: str, port: int, request: HttpRequest, answer: HttpAnswer, seconds: float) -> None:
+        """Write the gateway's line for a request, if one is behind this port."""
+        listener = self._listener(scheme, port)
+        action = next(rule for rule in listener.rules.values() if rule.is_default).actions[-1].data
+        group = _target_group(listener, action) if action["Type"] == "forward" else None
+        container = {} if group is None else container_behind(group)
+        if "haproxy" in str(container.get("image")):
+            EcsGateway(container).log(request, answer, seconds)
 
     def _listener(self, scheme: str, port: int) -> FakeListener:
         for listener in self.balancer.listeners.values():
@@ -210,7 +219,11 @@ def _answer_of_listener(listener: FakeListener, host: str, request: HttpRequest)
     if group is None or not any(is_healthy(group, target_id) for target_id in group.targets):
         return _unavailable()
     forwarded = HttpRequest(request.method, target, request.headers, request.body)
-    return answer_of_nim(_image_behind(group), forwarded)
+    container = container_behind(group)
+    if "haproxy" in str(container.get("image")):
+        refusal, inner = EcsGateway(container).check(forwarded), _inner_listener(listener)
+        return refusal or (_unavailable() if inner is None else _answer_of_listener(inner, host, forwarded))
+    return answer_of_nim(str(container.get("image", "")), forwarded)
 
 
 def _matches(conditions: list[dict[str, Any]], host: str, request: HttpRequest) -> bool:
@@ -266,16 +279,27 @@ def _unavailable() -> HttpAnswer:
     return HttpAnswer(503, page.encode(), "text/html")
 
 
-def _image_behind(group: FakeTargetGroup) -> str:
-    """Return the container image of the service that has registered targets in a group; empty if none has."""
+def _inner_listener(outer: FakeListener) -> FakeListener | None:
+    """Return the listener of the same load balancer to which a gateway passes requests on."""
+    balancers = elbv2_backends[ACCOUNT_ID][outer.arn.split(":")[3]].load_balancers
+    listeners = balancers[outer.load_balancer_arn].listeners.values()
+    return next((item for item in listeners if int(item.port) == INNER_PORT), None)
+
+
+def container_behind(group: FakeTargetGroup) -> dict[str, Any]:
+    """Return the first container of the service that has registered targets in a group; empty if none has."""
     backend = ecs_backends[ACCOUNT_ID][group.region_name]
     for service in backend.services.values():
         if service.status == "INACTIVE":
             continue
         if any(entry.get("targetGroupArn") == group.arn for entry in service.load_balancers):
+            running = RUNTIME.container_in_service(service)
+            if running is not None:
+                return running
             definition = backend.describe_task_definition(service.task_definition or "")
-            return str(definition.container_definitions[0]["image"])
-    return ""
+            containers: Any = definition.container_definitions
+            return dict(containers[0])
+    return {}
 
 
 # -- a NIM -----------------------------------------------------------------------------------------------------------

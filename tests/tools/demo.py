@@ -21,9 +21,10 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope, _tokens
 from tests.docker import engine as docker_engine
 from tests.sandbox.__main__ import write_environment
-from tests.sandbox.client import ControlError, SandboxControl, read_environment
+from tests.sandbox.client import ControlError, SandboxControl, ask_as_workstation, read_environment
 from tests.tools import layout
 
 ROOT = layout.ROOT
@@ -84,6 +85,8 @@ def main() -> int:
     show_workstations()
     title("6. health: what every endpoint answers")
     play(environment, "health")
+    title("7. tokens: what the gateways of the clusters say to a workstation, with and without its token")
+    show_tokens(environment)
     title("Where things are")
     places = {
         "exports": DIRECTORY / "exports",
@@ -208,15 +211,20 @@ def stop_sandbox() -> int:
 def demo_keys() -> dict[str, str]:
     """Return the demonstration's secrets, made at random once. A studio keeps its own in a vault."""
     path = DIRECTORY / "demo-env"
-    if not path.exists():
+    keys = read_environment(path) if path.exists() else {}
+    if "DEMO_GATEWAY_KEY" not in keys:
+        signing_key = _tokens.new_signing_key()
         keys = {
             "DEMO_NGC_API_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
             "DEMO_HF_TOKEN": f"hf_{secrets.token_hex(17)}",
             "DEMO_ARTIST_KEY": f"nvapi-{secrets.token_urlsafe(32)}",
             "DEMO_STUDIO_KEY": secrets.token_urlsafe(32),
+            **keys,
+            "DEMO_GATEWAY_KEY": signing_key,
+            "DEMO_GATEWAY_PUBLIC_KEY": _tokens.public_key(signing_key),
         }
         write_environment(path, keys)
-    return read_environment(path)
+    return keys
 
 
 def ansible_environment() -> dict[str, str]:
@@ -291,6 +299,28 @@ def show_workstations() -> None:
     }
     say(f"\n{WORKSTATIONS[0]}, with the endpoints shortened to their URLs:")
     say(json.dumps(config, indent=2))
+
+
+def show_tokens(environment: dict[str, str]) -> None:
+    """Ask each NIM that wants a token as a workstation does. The sandbox's gateways check it; they are not HAProxy."""
+    path = DIRECTORY / f"workstations/{WORKSTATIONS[0]}/ComfyUI/budgetguard/budgetguard_backend_config.json"
+    config = json.loads(path.read_text())
+    key = _envelope.derive_keys(environment["DEMO_STUDIO_KEY"], [WORKSTATIONS[0]], _envelope.PER_WORKSTATION)
+    token = _envelope.unseal(config["credentials"], key[WORKSTATIONS[0]])["gateway"]["Token"]
+    entries = [
+        entry
+        for providers in config["nim_endpoints"].values()
+        for found in providers.values()
+        for entry in found
+        if entry["auth"] == "gateway"
+    ]
+    if not entries:
+        raise DemoError("no endpoint asks for a token")
+    for entry in entries:
+        bare, known = (ask_as_workstation(environment, entry["health_url"], word) for word in (None, token))
+        say(f"  {entry['url']:<45} without a token {bare}, with the token of {WORKSTATIONS[0]} {known}")
+        if (bare, known) not in ((401, 200), (401, 503)):
+            raise DemoError(f"{entry['url']} does not do what a gateway should")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import json
 import re
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _gateway
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import (
     CLUSTER_TAG,
     DEPLOYMENT_TAG,
@@ -37,6 +38,24 @@ CONTAINER = "nim"
 CONTAINER_PORT = 8000
 CACHE_ON_HOST = "/opt/nim/cache"
 CACHE_IN_CONTAINER = "/opt/nim/.cache"
+GATEWAY = "gateway"
+"""Name of the gateway's service and container, and with what the names of its log streams begin."""
+
+INNER_PORT = 8000
+"""The load balancer's port for the gateway, which finds the NIMs there by the same rules as without one."""
+
+BALANCER_TAG = "budgetguard:balancer"
+"""On the gateway's service: the load balancer's DNS name that its tasks know."""
+
+GATEWAY_CPU, GATEWAY_MEMORY = "256", "512"
+"""A quarter of a processor and 512 MiB, the least of Fargate."""
+
+GATEWAY_FOLDER = "/var/lib/haproxy/gateway"
+"""Below the home of the image's user, who may write there."""
+
+MOST_TASK_BYTES = 60_000
+"""ECS takes task definitions of up to 64 KiB."""
+
 FIRST_PRIORITY, LAST_PRIORITY = 1000, 49999
 
 AMI_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
@@ -108,6 +127,25 @@ class Names:
     def load_balancer(self) -> str:
         """The shared Application Load Balancer; at most 32 characters."""
         return f"{self.cluster}-nims"
+
+    @property
+    def inner_listener(self) -> str:
+        """The load balancer's listener for the gateway."""
+        return f"{self.load_balancer}-inner"
+
+    @property
+    def gateway_group(self) -> str:
+        """The gateway's security group. Sorts before :attr:`lb_group`, which names it as a source."""
+        return f"{self.cluster}-nims-gateway"
+
+    @property
+    def gateway_target_group(self) -> str:
+        """The target group of the gateway's tasks."""
+        return self.target_group(GATEWAY)
+
+    def gateway_family(self, content_hash: str) -> str:
+        """Name the gateway's task definition by its content."""
+        return f"{self.task_family_owner}-{GATEWAY}-{content_hash[:8]}"
 
     @property
     def secret(self) -> str:
@@ -370,6 +408,97 @@ def target_group() -> dict[str, t.Any]:
         "HealthyThresholdCount": 2,
         "UnhealthyThresholdCount": 10,
         "Matcher": {"HttpCode": "200"},
+    }
+
+
+def gateway_files(front: _gateway.Front, balancer: str) -> dict[str, str]:
+    """Return the files of the gateway; ``balancer`` is the load balancer's DNS name."""
+    routes = _gateway.NamedRoutes(balancer=balancer, nim_port=INNER_PORT)
+    return front.files(routes, GATEWAY_FOLDER, GATEWAY_FOLDER)
+
+
+def gateway_task_definition(
+    names: Names, front: _gateway.Front, image: str, balancer: str, execution_role_arn: str
+) -> dict[str, t.Any]:
+    """Return the RegisterTaskDefinition request of the gateway, without family and tags.
+
+    The official image is used as it is: its files come in environment variables, since none of them is a secret.
+    Raises ValueError if they are too long.
+    """
+    files = gateway_files(front, balancer)
+    environment = {f"FILE_{number}": files[name] for number, name in enumerate(sorted(files))}
+    write = [f'printf %s "$FILE_{number}" > {GATEWAY_FOLDER}/{name}' for number, name in enumerate(sorted(files))]
+    start = f"exec haproxy -db -f {GATEWAY_FOLDER}/{_gateway.CONFIG_FILE}"
+    body = {
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "runtimePlatform": {"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"},
+        "cpu": GATEWAY_CPU,
+        "memory": GATEWAY_MEMORY,
+        "executionRoleArn": execution_role_arn,
+        "containerDefinitions": [
+            {
+                "name": GATEWAY,
+                "image": image,
+                "essential": True,
+                "entryPoint": ["sh", "-ec"],
+                "command": ["; ".join([f"mkdir -p {GATEWAY_FOLDER}", *write, start])],
+                "portMappings": [
+                    {"containerPort": port, "hostPort": port, "protocol": "tcp"}
+                    for port in (_gateway.PORT, _gateway.HEALTH_PORT)
+                ],
+                "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
+                # Fargate allows no more; the load balancer has let the requests end before.
+                "stopTimeout": 120,
+                "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {
+                        "awslogs-group": names.log_group,
+                        "awslogs-region": names.region,
+                        "awslogs-stream-prefix": GATEWAY,
+                    },
+                },
+            }
+        ],
+    }
+    size = len(json.dumps(body))
+    if size > MOST_TASK_BYTES:
+        raise ValueError(
+            f"gateway.denied is too long: the gateway's task definition would have {size} bytes, and ECS takes "
+            f"{MOST_TASK_BYTES}. Take out whose tokens have all expired by now"
+        )
+    return body
+
+
+def gateway_hash(names: Names, front: _gateway.Front, image: str) -> str:
+    """Hash the gateway's task definition with stand-ins for what only AWS knows."""
+    return spec_hash(gateway_task_definition(names, front, image, "balancer", "role"))
+
+
+def gateway_target_group() -> dict[str, t.Any]:
+    """Return the health check of the gateway's target group, at a port that clients do not reach."""
+    return {
+        "HealthCheckPort": str(_gateway.HEALTH_PORT),
+        "HealthCheckPath": _gateway.HEALTH_PATH,
+        "HealthCheckIntervalSeconds": 10,
+        "HealthCheckTimeoutSeconds": 5,
+        "HealthyThresholdCount": 2,
+        "UnhealthyThresholdCount": 3,
+        "Matcher": {"HttpCode": "200"},
+    }
+
+
+def gateway_service() -> dict[str, t.Any]:
+    """Return the fields of the gateway's service: a new copy answers before an old one goes."""
+    return {
+        "deploymentConfiguration": {
+            "maximumPercent": 200,
+            "minimumHealthyPercent": 100,
+            "deploymentCircuitBreaker": {"enable": True, "rollback": True},
+        },
+        "healthCheckGracePeriodSeconds": 60,
+        "enableECSManagedTags": True,
+        "propagateTags": "SERVICE",
     }
 
 

@@ -61,7 +61,7 @@ class Reader:
         return [self._shared("instance_profile", name, spec, tags)]
 
     def security_groups(self) -> list[Resource]:
-        names = [self.names.lb_group, self.names.machine_group]
+        names = [self.names.lb_group, self.names.machine_group, self.names.gateway_group]
         filters = [{"Name": "group-name", "Values": names}]
         if self.settings.vpc_id:
             filters.append({"Name": "vpc-id", "Values": [self.settings.vpc_id]})
@@ -69,17 +69,20 @@ class Reader:
             "ec2", "describe_security_groups", "read the security groups", "SecurityGroups", Filters=filters
         )
         by_id = {group["GroupId"]: group["GroupName"] for group in groups}
-        return [
-            self._shared(
-                "security_group",
-                group["GroupName"],
-                {"ingress": sorted(_ingress(group, by_id))},
-                objects.read_tags(group.get("Tags")),
-                id=group["GroupId"],
-                vpc_id=group["VpcId"],
-            )
-            for group in groups
-        ]
+        found = []
+        for group in groups:
+            name, tags = group["GroupName"], objects.read_tags(group.get("Tags"))
+            facts = {"id": group["GroupId"], "vpc_id": group["VpcId"]}
+            ingress = sorted(_ingress(group, by_id))
+            if name == self.names.gateway_group:
+                # Two groups that name each other cannot be made in one go.
+                found.append(self._shared("security_group", name, {"ingress": []}, tags, **facts))
+                if not ingress:
+                    continue
+                found.append(self._shared("security_group_ingress", name, {"ingress": ingress}, tags, **facts))
+            else:
+                found.append(self._shared("security_group", name, {"ingress": ingress}, tags, **facts))
+        return found
 
     def secret(self) -> list[Resource]:
         name = self.names.secret
@@ -145,13 +148,30 @@ class Reader:
         listeners = self.session.call("elbv2", "describe_listeners", "read the listeners", LoadBalancerArn=arn)[
             "Listeners"
         ]
-        for listener in listeners[:1]:
-            found.append(_translate_listener(name, listener))
-            rules = self.session.pages(
-                "elbv2", "describe_rules", "read the listener's rules", "Rules", ListenerArn=listener["ListenerArn"]
-            )
+        inner, outer = self._tell_apart(listeners)
+        if outer is not None:
+            found.append(_translate_listener("listener", name, outer))
+        if inner is not None:
+            found.append(_translate_listener("inner_listener", self.names.inner_listener, inner))
+        with_rules = inner or outer
+        if with_rules is not None:
+            arn = with_rules["ListenerArn"]
+            rules = self.session.pages("elbv2", "describe_rules", "read the listener's rules", "Rules", ListenerArn=arn)
             found += [_translate_rule(rule) for rule in rules if not rule.get("IsDefault")]
         return found
+
+    def _tell_apart(
+        self, listeners: t.Sequence[dict[str, t.Any]]
+    ) -> tuple[dict[str, t.Any] | None, dict[str, t.Any] | None]:
+        """Return the listener for the gateway and the one for workstations.
+
+        Where there is none for a gateway yet, and there shall be one, the one with the rules becomes it.
+        """
+        inner = next((item for item in listeners if item["Port"] == objects.INNER_PORT), None)
+        outer = next((item for item in listeners if item is not inner), None)
+        if inner is None and self.settings.gateway is not None:
+            return outer, None
+        return inner, outer
 
     def launch_templates(self) -> list[Resource]:
         filters = [{"Name": f"tag:{_deployment.CLUSTER_TAG}", "Values": [self.names.cluster]}]
@@ -226,8 +246,14 @@ class Reader:
             "TargetGroups",
             PaginationConfig={"PageSize": 400},
         )
+        gateway = self.names.gateway_target_group
         return [
-            Resource("target_group", group["TargetGroupName"], group, facts={"arn": group["TargetGroupArn"]})
+            Resource(
+                "gateway_target_group" if group["TargetGroupName"] == gateway else "target_group",
+                group["TargetGroupName"],
+                group,
+                facts={"arn": group["TargetGroupArn"]},
+            )
             for group in groups
             if group["TargetGroupName"].startswith("bg-")
         ]
@@ -251,6 +277,27 @@ class Reader:
         with ThreadPoolExecutor(max_workers=8) as pool:
             answers = list(pool.map(read, chunks))
         return [service for answer in answers for service in answer if service["status"] != "INACTIVE"]
+
+    def gateway(self, service: dict[str, t.Any]) -> list[Resource]:
+        """Read the gateway's service, and from it which task definition is in use."""
+        tags = objects.read_tags(service.get("tags"))
+        family, _sep, _revision = service["taskDefinition"].rpartition("/")[2].rpartition(":")
+        fields = {field: service[field] for field in objects.gateway_service() if field in service}
+        content = {"family": family, "balancer": tags.get(objects.BALANCER_TAG)}
+        spec = {
+            **fields,
+            **content,
+            "replicas": service["desiredCount"],
+            "tags": tags,
+            "status": service["status"],
+            # A run that was killed may have left copies of an older configuration in service.
+            "replaced": not any(item["desiredCount"] for item in service["deployments"][1:]),
+        }
+        arns = {"arn": service["taskDefinition"]}
+        return [
+            Resource("gateway_task_definition", objects.GATEWAY, content, facts=arns),
+            self._shared("gateway_service", objects.GATEWAY, spec, tags, arn=service["serviceArn"]),
+        ]
 
     def service(self, service: dict[str, t.Any]) -> list[Resource]:
         name, tags = service["serviceName"], objects.read_tags(service.get("tags"))
@@ -312,12 +359,14 @@ def _ingress(group: t.Mapping[str, t.Any], names_by_id: t.Mapping[str, str]) -> 
     return rules
 
 
-def _translate_listener(name: str, listener: t.Mapping[str, t.Any]) -> Resource:
+def _translate_listener(kind: str, name: str, listener: t.Mapping[str, t.Any]) -> Resource:
     spec: dict[str, t.Any] = {"port": listener["Port"], "protocol": listener["Protocol"]}
+    groups = [item["TargetGroupArn"] for item in listener.get("DefaultActions", []) if "TargetGroupArn" in item]
+    spec["forward"] = groups[0].split("/")[1] if groups else None
     for certificate in listener.get("Certificates", [])[:1]:
         spec["certificate_arn"] = certificate["CertificateArn"]
     facts = {"arn": listener["ListenerArn"], "protocol": listener["Protocol"]}
-    return Resource("listener", name, spec, facts=facts)
+    return Resource(kind, name, spec, facts=facts)
 
 
 def _translate_rule(rule: t.Mapping[str, t.Any]) -> Resource:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _gateway
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import check_key
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
 
@@ -32,6 +33,29 @@ class AwsSettings:
     hf_token: str | None = None
     log_retention_days: int = 14
     idle_timeout: int = 900
+    gateway: _gateway.Front | None = None
+    gateway_image: str = _gateway.IMAGE
+    gateway_replicas: int = 1
+
+    def __post_init__(self) -> None:
+        if self.gateway_replicas < 1:
+            raise ValueError(f"gateway_replicas is {self.gateway_replicas}; it must be at least 1")
+        if self.gateway is None:
+            return
+        if self.scheme == "public":
+            raise ValueError(
+                "a gateway on ECS needs scheme internal: it reaches the NIMs by way of the load balancer, whose public "
+                "addresses would lead out of the network"
+            )
+        if not self.gateway.login:
+            raise ValueError(
+                "a gateway on ECS needs gateway.public_keys; without a login there is nothing for it to do"
+            )
+        if self.gateway.tls:
+            raise ValueError(
+                "gateway.certificate is not for ECS, where the load balancer speaks HTTPS; give it a certificate of "
+                "ACM with certificate_arn"
+            )
 
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> AwsSettings:
@@ -44,6 +68,8 @@ class AwsSettings:
         }
         for secret in ("ngc_api_key", "hf_token"):
             given[secret] = check_key(secret, given.get(secret))
+        if given.get("gateway") is not None:
+            given["gateway"] = _gateway.Front.from_options(given["gateway"], f"{given['region']}")
         return cls(**given)
 
     @property

@@ -195,6 +195,22 @@ class Writer:
             permission["UserIdGroupPairs"] = [{"GroupId": group}]
         return permission
 
+    def _create_security_group_ingress(self, step: Step) -> None:
+        self._authorize(step.name, t.cast(Resource, step.want).spec["ingress"])
+
+    _update_security_group_ingress = _update_security_group
+
+    def _delete_security_group_ingress(self, step: Step) -> None:
+        """Take the rules away first: a group that another one names cannot be deleted."""
+        self.session.call(
+            "ec2",
+            "revoke_security_group_ingress",
+            f"remove the rules from the security group {step.name}",
+            ["InvalidPermission.NotFound", "InvalidGroup.NotFound"],
+            GroupId=self._fact("security_group", step.name, "id"),
+            IpPermissions=[self._permission(rule) for rule in t.cast(Resource, step.have).spec["ingress"]],
+        )
+
     def _delete_security_group(self, step: Step) -> None:
         self.session.call_until(
             DEPENDENCY_SECONDS,
@@ -353,22 +369,42 @@ class Writer:
             f"create the listener on port {spec['port']}",
             conflicts=["DuplicateListener", "LoadBalancerNotFound"],
             LoadBalancerArn=self._fact("load_balancer", self.names.load_balancer, "arn"),
-            DefaultActions=[_NOT_FOUND_ACTION],
-            **_listener_request(spec),
+            **self._listener_request(spec),
         )["Listeners"][0]
-        self.facts[("listener", step.name)] = {"arn": answer["ListenerArn"], "protocol": spec["protocol"]}
+        self.facts[(step.kind, step.name)] = {"arn": answer["ListenerArn"], "protocol": spec["protocol"]}
+
+    _create_inner_listener = _create_listener
 
     def _update_listener(self, step: Step) -> None:
-        spec, arn = t.cast(Resource, step.want).spec, self._fact("listener", step.name, "arn")
+        spec, arn = t.cast(Resource, step.want).spec, self._fact(step.kind, step.name, "arn")
         self.session.call(
             "elbv2",
             "modify_listener",
             f"change the listener to port {spec['port']}",
             conflicts=["ListenerNotFound"],
             ListenerArn=arn,
-            **_listener_request(spec),
+            **self._listener_request(spec),
         )
-        self.facts[("listener", step.name)] = {"arn": arn, "protocol": spec["protocol"]}
+        self.facts[(step.kind, step.name)] = {"arn": arn, "protocol": spec["protocol"]}
+
+    _update_inner_listener = _update_listener
+
+    def _listener_request(self, spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        request: dict[str, t.Any] = {"Port": spec["port"], "Protocol": spec["protocol"]}
+        request["DefaultActions"] = [_NOT_FOUND_ACTION]
+        if spec.get("forward"):
+            arn = self._fact("gateway_target_group", spec["forward"], "arn")
+            request["DefaultActions"] = [{"Type": "forward", "TargetGroupArn": arn}]
+        if spec.get("certificate_arn"):
+            request["Certificates"] = [{"CertificateArn": spec["certificate_arn"]}]
+            request["SslPolicy"] = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+        return request
+
+    def _rules_listener(self) -> str:
+        """Return the listener that has the rules: the inner one where there is a gateway."""
+        if self.settings.gateway is not None:
+            return str(self._fact("inner_listener", self.names.inner_listener, "arn"))
+        return str(self._fact("listener", self.names.load_balancer, "arn"))
 
     def _delete_listener(self, step: Step) -> None:
         self.session.call(
@@ -376,8 +412,10 @@ class Writer:
             "delete_listener",
             "delete the listener",
             ["ListenerNotFound"],
-            ListenerArn=self._fact("listener", step.name, "arn"),
+            ListenerArn=self._fact(step.kind, step.name, "arn"),
         )
+
+    _delete_inner_listener = _delete_listener
 
     def _template_data(self, item: Wanted) -> tuple[dict[str, t.Any], dict[str, str]]:
         """Return the launch template's content and the tags by which the next run knows it."""
@@ -553,6 +591,9 @@ class Writer:
             self._fact("secret", self.names.secret, "arn"),
             self._fact("iam_role", self.names.execution_role, "arn"),
         )
+        self._register_task_definition(step, body, objects.nim_tags(self.names, item))
+
+    def _register_task_definition(self, step: Step, body: t.Mapping[str, t.Any], tags: t.Mapping[str, str]) -> None:
         answer = self.session.call_until(
             CLUSTER_BUSY_SECONDS,
             "ecs",
@@ -560,10 +601,10 @@ class Writer:
             f"register the task definition of {step.name}",
             passing=["Too many concurrent attempts"],
             family=t.cast(Resource, step.want).spec["family"],
-            tags=objects.lower_tags(objects.nim_tags(self.names, item)),
+            tags=objects.lower_tags(tags),
             **body,
         )
-        self.facts[("task_definition", step.name)] = {"arn": answer["taskDefinition"]["taskDefinitionArn"]}
+        self.facts[(step.kind, step.name)] = {"arn": answer["taskDefinition"]["taskDefinitionArn"]}
 
     def _update_task_definition(self, step: Step) -> None:
         """Register the new content, unless a run that was killed has done so already."""
@@ -582,6 +623,9 @@ class Writer:
         self._create_task_definition(step)
 
     def _delete_task_definition(self, step: Step) -> None:
+        self._deregister_task_definitions(step, self.names.task_family_prefix(step.name))
+
+    def _deregister_task_definitions(self, step: Step, prefix: str) -> None:
         """Deregister all revisions, also those of earlier contents; they cost nothing but would pile up."""
         doing = f"deregister the task definitions of {step.name}"
         families = self.session.pages(
@@ -589,10 +633,9 @@ class Writer:
             "list_task_definition_families",
             doing,
             "families",
-            familyPrefix=self.names.task_family_prefix(step.name),
+            familyPrefix=prefix,
             status="ACTIVE",
         )
-        prefix = self.names.task_family_prefix(step.name)
         for family in families:
             if len(family) != len(prefix) + 8:  # another NIM whose name merely starts like this one's
                 continue
@@ -631,8 +674,8 @@ class Writer:
             "modify_target_group",
             f"update the target group {step.name}",
             conflicts=["TargetGroupNotFound"],
-            TargetGroupArn=self._fact("target_group", step.name, "arn"),
-            **objects.target_group(),
+            TargetGroupArn=self._fact(step.kind, step.name, "arn"),
+            **t.cast(Resource, step.want).spec,
         )
 
     def _delete_target_group(self, step: Step) -> None:
@@ -643,7 +686,7 @@ class Writer:
             f"delete the target group {step.name}",
             passing=["ResourceInUse"],
             missing=["TargetGroupNotFound"],
-            TargetGroupArn=self._fact("target_group", step.name, "arn"),
+            TargetGroupArn=self._fact(step.kind, step.name, "arn"),
         )
 
     def _rule_body(self, step: Step) -> dict[str, t.Any]:
@@ -661,7 +704,7 @@ class Writer:
             "create_rule",
             f"route {want.spec['path']} to {step.name}",
             conflicts=["PriorityInUse", "ListenerNotFound", "TargetGroupNotFound"],
-            ListenerArn=self._fact("listener", self.names.load_balancer, "arn"),
+            ListenerArn=self._rules_listener(),
             Priority=want.facts["priority"],
             Tags=objects.upper_tags(objects.nim_tags(self.names, _wanted(step))),
             **self._rule_body(step),
@@ -839,11 +882,3 @@ _NOT_FOUND_ACTION = {
 def _wanted(step: Step) -> Wanted:
     """Return the NIM that a planned creation or update is for."""
     return t.cast(Wanted, t.cast(Resource, step.want).facts["wanted"])
-
-
-def _listener_request(spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    request: dict[str, t.Any] = {"Port": spec["port"], "Protocol": spec["protocol"]}
-    if spec.get("certificate_arn"):
-        request["Certificates"] = [{"CertificateArn": spec["certificate_arn"]}]
-        request["SslPolicy"] = "ELBSecurityPolicy-TLS13-1-2-2021-06"
-    return request

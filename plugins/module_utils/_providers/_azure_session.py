@@ -27,7 +27,9 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._az
 
 try:
     import azure.identity
+    from azure.core import PipelineClient
     from azure.core import exceptions as errors
+    from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
     from azure.core.rest import HttpRequest
     from azure.mgmt.containerservice import ContainerServiceClient
 except ImportError:
@@ -141,6 +143,27 @@ class AzureSession:
             return content_of(self.client.send_request(HttpRequest(method, url, json=body)))
 
         return self.call(doing, make, forbidden)
+
+    def post(self, doing: str, endpoint: str, path: str, body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """Make one call of another of Azure's services, one that only reads, again while it is busy."""
+        policies = [RetryPolicy(), BearerTokenCredentialPolicy(self._credential, f"{endpoint}/.default")]
+        client: t.Any = PipelineClient(endpoint, policies=policies)
+
+        def make() -> dict[str, t.Any]:
+            request = HttpRequest("POST", f"{endpoint}{path}", json=body)
+            response = client.send_request(request, retry_on_methods=frozenset({"POST"}))
+            if response.status_code == 401:
+                raise errors.ClientAuthenticationError(response=response)
+            if response.status_code >= 300:
+                raise errors.HttpResponseError(response=response)
+            return t.cast(dict[str, t.Any], response.json())
+
+        with client:
+            return self.call(doing, make)
+
+    def resource(self, doing: str, resource_id: str, api_version: str) -> dict[str, t.Any]:
+        """Return one object of Azure Resource Manager by its whole id, also of another subscription."""
+        return self._send(doing, "GET", f"{resource_id}?api-version={api_version}", None)
 
     def finish(self, doing: str, begin: t.Callable[[], t.Any]) -> t.Any:
         """Start an operation of the SDK that takes minutes, wait until it has ended, and return its result."""

@@ -117,7 +117,7 @@ def spec(
         "image": settings.image(item.image),
         "env": {**env, **environment(item)},
         "gpus": sorted(gpus),
-        "address": f"{settings.bind_address}:{port}",
+        "address": f"{settings.nim_address}:{port}",
         "cache": volume_name(item.name),
         "shm_gib": item.shm_gib,
         "user": settings.run_as,

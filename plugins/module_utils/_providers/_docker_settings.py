@@ -11,7 +11,7 @@ import ipaddress
 import re
 import typing as t
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
+from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _gateway
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Selection, Wanted, resolve_all
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import check_key
 
@@ -46,6 +46,9 @@ class DockerSettings:
     run_as: str = "1000"
     restart_policy: str = "unless-stopped"
     share_gpus: bool = False
+    gateway: _gateway.Front = dataclasses.field(default_factory=_gateway.Front)
+    gateway_image: str = _gateway.IMAGE
+    gateway_port: int = 8443
 
     def __post_init__(self) -> None:
         problems = [*self._address_problems(), *self._port_problems(), *self._registry_problems()]
@@ -86,7 +89,12 @@ class DockerSettings:
         return problems
 
     def _port_problems(self) -> list[str]:
-        named = {"first_port": self.first_port, **{f"ports[{node!r}]": port for node, port in self.ports.items()}}
+        named = {
+            "first_port": self.first_port,
+            "gateway_port": self.gateway_port,
+            "the port after gateway_port": self.gateway_port + 1,
+            **{f"ports[{node!r}]": port for node, port in self.ports.items()},
+        }
         problems = [
             f"{option} is {port}; it must be between 1024 and {_HIGHEST_PORT}"
             for option, port in named.items()
@@ -117,7 +125,18 @@ class DockerSettings:
         for secret in ("ngc_api_key", "hf_token"):
             given[secret] = check_key(secret, given.get(secret))
         given["ports"] = _ports(given.get("ports") or {})
+        given["gateway"] = _gateway.Front.from_options(options.get("gateway"), "docker-host")
         return cls(**given)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a gateway stands before the NIMs, which then listen on the loopback address only."""
+        return self.gateway.login or self.gateway.tls
+
+    @property
+    def nim_address(self) -> str:
+        """The address of the host at which NIMs listen."""
+        return "127.0.0.1" if self.guarded else self.bind_address
 
     @property
     def login_host(self) -> str:

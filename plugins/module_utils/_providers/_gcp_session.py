@@ -49,6 +49,7 @@ CONTAINER_HOST = "container.googleapis.com"
 COMPUTE_URL = "https://compute.googleapis.com/compute/v1/"
 IAM_URL = "https://iam.googleapis.com/"
 RESOURCE_MANAGER_URL = "https://cloudresourcemanager.googleapis.com/"
+LOGGING_URL = "https://logging.googleapis.com/"
 
 ATTEMPTS = 6
 """Tries per call when Google throttles or fails in passing: together about half a minute."""
@@ -88,6 +89,7 @@ _FALLBACKS = {
     "compute_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE",),
     "iam_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM",),
     "resource_manager_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER",),
+    "logging_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING",),
 }
 """The environment variables that count where an option is not set: those of google.cloud, then those of gcloud."""
 
@@ -147,6 +149,7 @@ class GcpSession:
         self.iam_url = (_setting(options, "iam_endpoint") or IAM_URL).rstrip("/")
         manager = _setting(options, "resource_manager_endpoint") or RESOURCE_MANAGER_URL
         self.resource_manager_url = manager.rstrip("/")
+        self._logging_url = (_setting(options, "logging_endpoint") or LOGGING_URL).rstrip("/")
         self._login = t.cast(t.Any, _Login(credentials))
         self._http = google.auth.transport.requests.AuthorizedSession(self._login)
         host = (_setting(options, "container_endpoint") or CONTAINER_HOST).rstrip("/")
@@ -222,6 +225,17 @@ class GcpSession:
 
         found = self._attempt(f"read the quotas of {region or self.project}", fetch)
         return None if found is None else list(found.get("quotas", []))
+
+    def log_entries(self, doing: str, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """Return one page of log entries, as ``entries:list`` of Cloud Logging answers."""
+
+        def fetch() -> t.Any:
+            answer = self._http.post(f"{self._logging_url}/v2/entries:list", json=request, timeout=_CALL_TIMEOUT)
+            if answer.status_code >= 400:
+                raise api_errors.from_http_response(answer)
+            return answer.json()
+
+        return dict(self._attempt(doing, fetch))
 
     # ---- operations ----------------------------------------------------------------------------------------------
 

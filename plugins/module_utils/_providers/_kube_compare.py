@@ -142,6 +142,21 @@ def _stopped(status: t.Mapping[str, t.Any]) -> str:
     return "stopping" if status.get("replicas", 0) else "stopped"
 
 
+def is_rolled_out(live: t.Mapping[str, t.Any]) -> bool:
+    """Say whether all copies of a Deployment are of its newest form and take requests, and no others do."""
+    wanted, status = live["spec"].get("replicas", 1), live.get("status") or {}
+    if status.get("observedGeneration", 0) < live["metadata"].get("generation", 0):
+        return False
+    counts = [status.get(field, 0) for field in ("replicas", "updatedReplicas", "availableReplicas")]
+    return counts == [wanted] * 3
+
+
+def auth_of(service: t.Mapping[str, t.Any] | None) -> str:
+    """Return what the gateway asks its clients for: C(none) or C(gateway)."""
+    annotations = ((service or {}).get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(objects.AUTH_ANNOTATION, "none"))
+
+
 def base_url(service: t.Mapping[str, t.Any] | None) -> str | None:
     """Return the URL of the gateway, or None while its load balancer has no address.
 
@@ -156,4 +171,6 @@ def base_url(service: t.Mapping[str, t.Any] | None) -> str | None:
         return None
     host = (metadata.get("annotations") or {}).get(objects.ENDPOINT_HOST_ANNOTATION)
     host = host or next(address for address in addresses if address)
-    return f"http://[{host}]" if ":" in host else f"http://{host}"
+    ports = (service.get("spec") or {}).get("ports") or []
+    scheme = "https" if any(item.get("port") == objects.HTTPS_PORT for item in ports) else "http"
+    return f"{scheme}://[{host}]" if ":" in host else f"{scheme}://{host}"

@@ -49,6 +49,9 @@ INFER_PATH_ANNOTATION = "budgetguard.io/infer-path"
 REPLICAS_ANNOTATION = "budgetguard.io/replicas"
 MANIFEST_ANNOTATION = "budgetguard.io/manifest"
 ENDPOINT_HOST_ANNOTATION = "budgetguard.io/endpoint-host"
+AUTH_ANNOTATION = "budgetguard.io/auth"
+"""On the gateway's Service: C(gateway) if it asks for a workstation's token."""
+
 FIELDS_ANNOTATION = "budgetguard.io/fields"
 """On Secrets: the names of what is in them, separated by spaces, for a reader that asks for metadata only."""
 CONFIG_ANNOTATION = "budgetguard.io/config"
@@ -59,6 +62,8 @@ CONTAINER = "nim"
 GATEWAY = "gateway"
 PULL_SECRET, API_SECRET = "ngc-pull", "ngc-api"
 NGC_KEY, HF_KEY = "NGC_API_KEY", "HF_TOKEN"
+GATEWAY_TLS = "gateway-tls"
+HTTPS_PORT = 443
 ARTISTS_ROLE = "nim-artists"
 DEVICE_PLUGIN = "budgetguard-nvidia-device-plugin"
 DEVICE_PLUGIN_NAMESPACE = "kube-system"
@@ -71,7 +76,7 @@ _SHM = "shm"
 _NIM_PORT = 8000
 _REGISTRY = "nvcr.io"
 _CONFIG_FOLDER = "/usr/local/etc/haproxy"
-_CONFIG_FILE = "haproxy.cfg"
+_TLS_FOLDER = "/usr/local/etc/haproxy-tls"
 
 START_SECONDS = 5400
 """After this long without progress Kubernetes calls a start failed: machine, image and model take up to an hour."""
@@ -100,6 +105,7 @@ class KubeSettings:
     storage_class: str | None = None
     gateway_image: str = _gateway.IMAGE
     gateway_replicas: int = 2
+    gateway: _gateway.Front = dataclasses.field(default_factory=_gateway.Front)
 
     def __post_init__(self) -> None:
         if not _NAMESPACE.match(self.namespace) or self.namespace.startswith("kube-"):
@@ -114,6 +120,11 @@ class KubeSettings:
             )
         if self.gateway_replicas < 1:
             raise ValueError(f"gateway_replicas is {self.gateway_replicas}; it must be at least 1")
+        if self.gateway.tls and self.endpoint_host is None:
+            raise ValueError(
+                "gateway.certificate needs endpoint_host: the name in the certificate under which workstations reach "
+                "the load balancer"
+            )
 
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> KubeSettings:
@@ -126,6 +137,7 @@ class KubeSettings:
         }
         for secret in ("ngc_api_key", "hf_token"):
             given[secret] = check_key(secret, given.get(secret))
+        given["gateway"] = _gateway.Front.from_options(options.get("gateway"), options.get("cluster") or "cluster")
         return cls(**given)
 
 
@@ -232,17 +244,25 @@ def device_plugin(image: str) -> Manifest:
 
 
 def gateway_config_map(settings: KubeSettings) -> Manifest:
-    """Return the gateway's configuration. It says nothing about single NIMs."""
+    """Return the gateway's configuration, with public keys and deny list. It says nothing about single NIMs."""
     manifest = _object("v1", "ConfigMap", GATEWAY, GATEWAY, settings.namespace)
-    manifest["data"] = {_CONFIG_FILE: _gateway.haproxy_config(settings.namespace, service=GATEWAY)}
+    routes = _gateway.NamedRoutes.in_cluster(settings.namespace, itself=GATEWAY)
+    manifest["data"] = settings.gateway.files(routes, _CONFIG_FOLDER, _TLS_FOLDER)
     return _signed(manifest)
+
+
+def gateway_secrets(settings: KubeSettings) -> list[Manifest]:
+    """Return the Secret with the gateway's certificate; none if it speaks plain HTTP."""
+    files = settings.gateway.secret_files()
+    return [_secret(settings, GATEWAY_TLS, "Opaque", files)] if files else []
 
 
 def gateway_deployment(settings: KubeSettings, node_selector: t.Mapping[str, str]) -> Manifest:
     """Return the gateway: copies on machines without a GPU, so that none is kept awake by it."""
     manifest = _object("apps/v1", "Deployment", GATEWAY, GATEWAY, settings.namespace)
     selector = _selector(manifest)
-    config_hash = spec_hash(gateway_config_map(settings)["data"])
+    secret_marks = [fingerprint(secret) for secret in gateway_secrets(settings)]
+    config_hash = spec_hash({"files": gateway_config_map(settings)["data"], "secrets": secret_marks})
     pod: dict[str, t.Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -253,7 +273,7 @@ def gateway_deployment(settings: KubeSettings, node_selector: t.Mapping[str, str
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         # Requests that are under way when a copy has to go are finished first.
-        "terminationGracePeriodSeconds": _gateway.REQUEST_SECONDS + 60,
+        "terminationGracePeriodSeconds": settings.gateway.limits.request_seconds + 60,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -264,8 +284,11 @@ def gateway_deployment(settings: KubeSettings, node_selector: t.Mapping[str, str
         ],
         # AKS advises this taint for system pools, and the gateway is what they are for.
         "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
-        "containers": [_gateway_container(settings.gateway_image)],
-        "volumes": [{"name": "config", "configMap": {"name": GATEWAY}}],
+        "containers": [_gateway_container(settings)],
+        "volumes": [
+            {"name": "config", "configMap": {"name": GATEWAY}},
+            *([{"name": "tls", "secret": {"secretName": GATEWAY_TLS}}] if settings.gateway.tls else []),
+        ],
     }
     if node_selector:
         pod["nodeSelector"] = dict(node_selector)
@@ -285,24 +308,29 @@ def gateway_deployment(settings: KubeSettings, node_selector: t.Mapping[str, str
     return _signed(manifest)
 
 
-def _gateway_container(image: str) -> Manifest:
+def _gateway_container(settings: KubeSettings) -> Manifest:
+    tls = [{"name": "tls", "mountPath": _TLS_FOLDER, "readOnly": True}] if settings.gateway.tls else []
     return {
         "name": GATEWAY,
-        "image": image,
-        "command": ["haproxy", "-db", "-f", f"{_CONFIG_FOLDER}/{_CONFIG_FILE}"],
-        "ports": [{"name": "http", "containerPort": _gateway.PORT, "protocol": "TCP"}],
+        "image": settings.gateway_image,
+        "command": ["haproxy", "-db", "-f", f"{_CONFIG_FOLDER}/{_gateway.CONFIG_FILE}"],
+        "ports": [
+            {"name": "http", "containerPort": _gateway.PORT, "protocol": "TCP"},
+            # No Service leads to it and no policy opens it: only the machine's own probes come.
+            {"name": "health", "containerPort": _gateway.HEALTH_PORT, "protocol": "TCP"},
+        ],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "readinessProbe": _probe(_gateway.HEALTH_PATH, "http", period=5, timeout=2, failures=2),
+        "readinessProbe": _probe(_gateway.HEALTH_PATH, "health", period=5, timeout=2, failures=2),
         # Killing a copy ends the requests on it, so it has to be without DNS for two minutes.
-        "livenessProbe": _probe(_gateway.RESOLVE_PATH, "http", period=20, timeout=8, failures=6),
+        "livenessProbe": _probe(_gateway.RESOLVE_PATH, "health", period=20, timeout=8, failures=6),
         # The load balancer needs some seconds to notice that a copy goes.
         "lifecycle": {"preStop": {"sleep": {"seconds": 15}}},
-        "volumeMounts": [{"name": "config", "mountPath": _CONFIG_FOLDER, "readOnly": True}],
+        "volumeMounts": [{"name": "config", "mountPath": _CONFIG_FOLDER, "readOnly": True}, *tls],
     }
 
 
@@ -313,15 +341,17 @@ def gateway_service(settings: KubeSettings, cidrs: t.Sequence[str], annotations:
     """
     manifest = _object("v1", "Service", GATEWAY, GATEWAY, settings.namespace)
     notes = {**annotations, **({ENDPOINT_HOST_ANNOTATION: settings.endpoint_host} if settings.endpoint_host else {})}
+    notes |= {AUTH_ANNOTATION: _gateway.AUTH} if settings.gateway.login else {}
     if notes:
         manifest["metadata"]["annotations"] = notes
+    name, port = ("https", HTTPS_PORT) if settings.gateway.tls else ("http", 80)
     manifest["spec"] = {
         "type": "LoadBalancer",
         # Keeps the client's address, which the NetworkPolicy looks at.
         "externalTrafficPolicy": "Local",
         "loadBalancerSourceRanges": _not_empty(cidrs),
         "selector": _selector(manifest),
-        "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+        "ports": [{"name": name, "port": port, "targetPort": "http", "protocol": "TCP"}],
     }
     return _signed(manifest)
 

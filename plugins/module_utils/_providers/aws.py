@@ -15,7 +15,7 @@ import json
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _deployment
+from ansible_collections.budgetguard.techops.plugins.module_utils import _deployment, _gateway
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status, Wanted, spec_hash
 from ansible_collections.budgetguard.techops.plugins.module_utils._exposure import check_exposure
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import missing_keys
@@ -23,12 +23,12 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._plan import U
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import Provider, ProviderError, Snapshot
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_reasons as reasons
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_gateway import GatewayWriter
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_network import Network
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_progress import Progress
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_read import Reader
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_session import AwsSession
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_settings import AwsSettings
-from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_write import Writer
 
 
 class Aws(Provider):
@@ -38,11 +38,16 @@ class Aws(Provider):
         Kind("iam_role"),
         Kind("instance_profile"),
         Kind("security_group"),
+        Kind("security_group_ingress"),
         Kind("secret"),
         Kind("log_group"),
         Kind("ecs_cluster", adoptable=True),
         Kind("load_balancer", immutable=frozenset({"scheme"})),
+        Kind("inner_listener"),
+        Kind("gateway_target_group"),
         Kind("listener"),
+        Kind("gateway_task_definition"),
+        Kind("gateway_service"),
         Kind("launch_template", per_nim=True),
         Kind("auto_scaling_group", per_nim=True),
         Kind("capacity_provider", per_nim=True, immutable=frozenset({"auto_scaling_group_arn"})),
@@ -60,7 +65,7 @@ class Aws(Provider):
         self._facts: dict[Key, t.Mapping[str, t.Any]] = {}
         self._network = Network(session, settings)
         self._reader = Reader(session, self.names, settings)
-        self._writer = Writer(self._reader, self._network, self._facts)
+        self._writer = GatewayWriter(self._reader, self._network, self._facts)
         self._progress = Progress(session)
 
     @classmethod
@@ -82,7 +87,7 @@ class Aws(Provider):
         taken = {
             item.facts["priority"]: item.deployment for item in seen.resources.values() if item.kind == "listener_rule"
         }
-        found = self._shared_resources(cidrs)
+        found = [*self._shared_resources(cidrs), *self._gateway_resources(seen)]
         for item in sorted(wanted, key=lambda item: item.name):
             found += self._nim_resources(item, seen, taken)
         return found
@@ -92,14 +97,20 @@ class Aws(Provider):
         services = (objects.EXECUTION_SERVICE, objects.MACHINE_SERVICE)
         policies = spec_hash([objects.role_policy(names, self.session.partition, service) for service in services])
         port = 443 if settings.certificate_arn else 80
-        listener = {"port": port, "protocol": "HTTPS" if settings.certificate_arn else "HTTP"}
+        listener: dict[str, t.Any] = {"port": port, "protocol": "HTTPS" if settings.certificate_arn else "HTTP"}
         if settings.certificate_arn:
             listener["certificate_arn"] = settings.certificate_arn
+        inner = []
+        if settings.gateway is not None:
+            listener["forward"] = names.gateway_target_group
+            inner = [f"{objects.INNER_PORT} {names.gateway_group}"]
         return [
             Resource("iam_role", names.execution_role, {"policies": policies}),
             Resource("iam_role", names.instance_role, {"policies": policies}),
             Resource("instance_profile", names.instance_role, {"roles": [names.instance_role], "policies": policies}),
-            Resource("security_group", names.lb_group, {"ingress": sorted(f"{port} {cidr}" for cidr in cidrs)}),
+            Resource(
+                "security_group", names.lb_group, {"ingress": sorted([*inner, *(f"{port} {cidr}" for cidr in cidrs)])}
+            ),
             Resource(
                 "security_group", names.machine_group, {"ingress": [f"{objects.CONTAINER_PORT} {names.lb_group}"]}
             ),
@@ -112,6 +123,43 @@ class Aws(Provider):
                 {"scheme": "internal" if settings.scheme == "internal" else "internet-facing"},
             ),
             Resource("listener", names.load_balancer, listener),
+        ]
+
+    def _gateway_resources(self, seen: Snapshot) -> list[Resource]:
+        """Describe the gateway: a service of its own between two listeners of the load balancer.
+
+        So a new key or deny list replaces a small task without a GPU, and never a NIM.
+        """
+        front, names = self.settings.gateway, self.names
+        if front is None:
+            return []
+        balancer = seen.resources.get(("load_balancer", names.load_balancer))
+        content = {
+            "family": names.gateway_family(objects.gateway_hash(names, front, self.settings.gateway_image)),
+            "balancer": balancer.facts["dns"] if balancer else UNKNOWN,
+        }
+        ports = (_gateway.PORT, _gateway.HEALTH_PORT)
+        return [
+            Resource("security_group", names.gateway_group, {"ingress": []}),
+            Resource(
+                "security_group_ingress",
+                names.gateway_group,
+                {"ingress": sorted(f"{port} {names.lb_group}" for port in ports)},
+            ),
+            Resource("inner_listener", names.inner_listener, {"port": objects.INNER_PORT, "protocol": "HTTP"}),
+            Resource("gateway_target_group", names.gateway_target_group, objects.gateway_target_group()),
+            Resource("gateway_task_definition", objects.GATEWAY, content),
+            Resource(
+                "gateway_service",
+                objects.GATEWAY,
+                {
+                    **objects.gateway_service(),
+                    **content,
+                    "replicas": self.settings.gateway_replicas,
+                    "replaced": True,
+                    "tags": objects.shared_tags(names),
+                },
+            ),
         ]
 
     def _secret_resource(self) -> Resource:
@@ -188,6 +236,13 @@ class Aws(Provider):
             ),
         ]
 
+    def gateway_resources(self, seen: Snapshot) -> list[Resource]:
+        """Return the gateway's own objects, if it is there."""
+        if ("gateway_service", objects.GATEWAY) not in seen.resources:
+            return []
+        ours = ("gateway_target_group", "gateway_task_definition", "gateway_service")
+        return [item for item in self._gateway_resources(seen) if item.kind in ours]
+
     def stop_resource(self, status: Status) -> Resource:
         """Return the service with no replicas; nothing else of it is compared."""
         return Resource("ecs_service", status.name, {"replicas": 0}, status.name)
@@ -198,7 +253,10 @@ class Aws(Provider):
         """Do nothing: AWS takes the next call while an earlier one still takes effect, or says that it does not."""
 
     def observe(self, names: t.Sequence[str]) -> Snapshot:
-        """Read the whole target: 14 calls, one for each ten services and one for each service that should run."""
+        """Read the whole target: 14 calls, one for each ten services and one for each service that should run.
+
+        The gateway's is one of these services.
+        """
         readers: list[t.Callable[[], list[Resource]]] = [
             self._reader.identities,
             self._reader.security_groups,
@@ -219,11 +277,15 @@ class Aws(Provider):
         with ThreadPoolExecutor(max_workers=2) as pool:
             providers = pool.submit(self._reader.capacity_providers, sorted(known))
             has_cluster = ("ecs_cluster", self.names.cluster) in found
-            services = self._reader.services(sorted(known)) if has_cluster else []
+            asked = [*sorted(known), *([objects.GATEWAY] if self._has_gateway(found) else [])]
+            services = self._reader.services(asked) if has_cluster else []
             found.update({item.key: item for item in providers.result()})
         for service in services:
             # A service that is being deleted stands in nobody's way: a new one is made as soon as it has drained.
-            if service["status"] == "DRAINING" and service["serviceName"] in names:
+            if service["status"] == "DRAINING" and service["serviceName"] in [*names, objects.GATEWAY]:
+                continue
+            if service["serviceName"] == objects.GATEWAY:
+                found.update({item.key: item for item in self._reader.gateway(service)})
                 continue
             for item in self._reader.service(service):
                 found[item.key] = item
@@ -234,6 +296,9 @@ class Aws(Provider):
             # Only the service tells which task definition is in use. Without one there may be any number of them.
             found[("task_definition", name)] = Resource("task_definition", name, {"family": None}, name)
         return Snapshot(found, statuses)
+
+    def _has_gateway(self, found: t.Container[Key]) -> bool:
+        return self.settings.gateway is not None or ("inner_listener", self.names.inner_listener) in found
 
     def _attribute(self, found: dict[Key, Resource], known: t.Iterable[str]) -> dict[Key, Resource]:
         """Give target groups and memberships, which carry no tags in lists, to the NIM whose name they are made of."""
@@ -315,6 +380,7 @@ class Aws(Provider):
             reason=reason,
             endpoint=self._endpoint(name, tags.get(_deployment.ENDPOINT_HOST_TAG)),
             infer_path=tags.get(_deployment.INFER_PATH_TAG),
+            auth=_gateway.AUTH if self._has_gateway(self._facts) else "none",
             region=self.names.region,
             deployed_at=_utc(created) if created else None,
         )
@@ -333,6 +399,11 @@ class Aws(Provider):
     def preflight(self, wanted: t.Sequence[Wanted], steps: t.Sequence[Step], seen: Snapshot) -> None:
         """Look at keys, network and machine offers before anything is created. Costs calls only if something is."""
         problems = self._missing_keys(wanted, seen)
+        if wanted and self.settings.gateway is None and self._has_gateway(seen.resources):
+            problems.append(
+                f"{self.names.cluster} has a gateway, and this run has no option gateway: it would open the NIMs to "
+                "everybody on the network. Give the option, or tear the target down first"
+            )
         created = {step.kind for step in steps if step.action == "create"}
         if created & {"security_group", "load_balancer", "auto_scaling_group"}:
             problems += self._network.zone_problems("load_balancer" in created)

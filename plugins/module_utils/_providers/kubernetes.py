@@ -41,6 +41,9 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._ku
 ADDRESS_SECONDS = 600
 """How long a new load balancer may take to get an address."""
 
+ROLLOUT_SECONDS = 600
+"""How long new copies of the gateway may take to replace the old ones. These finish their requests afterwards."""
+
 NAMESPACE_END_SECONDS = 600
 """How long a namespace may take to go: load balancer and disks are given back first."""
 
@@ -102,18 +105,13 @@ class KubernetesProvider(Provider):
         self._view: ClusterView | None = None
         self._has_namespace = False
         self._base: str | None = None
+        self._auth = "none"
 
     # ---- translate: NIM -> objects -------------------------------------------------------------------------------
 
     def resources(self, wanted: t.Sequence[Wanted], seen: Snapshot) -> list[Resource]:
         """Return every object that the NIMs need, the shared ones included."""
-        cidrs = check_exposure(
-            self.settings.scheme,
-            self.settings.allowed_cidrs,
-            tls=False,
-            allow_public=self.settings.allow_public,
-            allow_plain_http=self.settings.allow_plain_http,
-        )
+        cidrs = self._cidrs()
         found = self.cloud.cluster_resources(wanted, seen.resources)
         if self._view is not None and self._view.asleep:
             return found  # What is in it is seen, and planned, once it is awake.
@@ -122,6 +120,15 @@ class KubernetesProvider(Provider):
         for item in sorted(wanted, key=lambda item: item.name):
             found += self._nim_resources(item, seen)
         return found
+
+    def _cidrs(self) -> tuple[str, ...]:
+        return check_exposure(
+            self.settings.scheme,
+            self.settings.allowed_cidrs,
+            tls=self.settings.gateway.tls,
+            allow_public=self.settings.allow_public,
+            allow_plain_http=self.settings.allow_plain_http,
+        )
 
     def _pools(self, wanted: t.Sequence[Wanted], seen: Snapshot) -> list[Resource]:
         """Return the GPU pools of the NIMs, each large enough for all NIMs that use it. A pool's limit never sinks."""
@@ -154,7 +161,7 @@ class KubernetesProvider(Provider):
         annotations = self.cloud.load_balancer_annotations(settings.scheme)
         found = [
             ("namespace", objects.namespace(settings)),
-            *(("secret", manifest) for manifest in objects.secrets(settings)),
+            *(("secret", manifest) for manifest in (*objects.secrets(settings), *objects.gateway_secrets(settings))),
             ("artists_role", objects.artists_role(settings)),
             ("gateway_config", objects.gateway_config_map(settings)),
             ("gateway_deployment", objects.gateway_deployment(settings, self.cloud.gateway_node_selector)),
@@ -196,6 +203,17 @@ class KubernetesProvider(Provider):
             manifest["spec"]["resources"]["requests"]["storage"] = have.facts["storage"]
         return manifest
 
+    def gateway_resources(self, seen: Snapshot) -> list[Resource]:
+        """Return the gateway's own objects, if it is there."""
+        if ("gateway_deployment", objects.GATEWAY) not in seen.resources:
+            return []
+        ours = {*_OF_GATEWAY.values(), "gateway_config"}
+        return [
+            item
+            for item in self._shared_resources(self._cidrs())
+            if item.kind in ours or (item.kind, item.name) == ("secret", objects.GATEWAY_TLS)
+        ]
+
     def stop_resource(self, status: Status) -> Resource:
         """Return the Deployment with no replicas; nothing else of it is compared."""
         return Resource("deployment", status.name, {_REPLICAS: 0}, status.name)
@@ -233,7 +251,8 @@ class KubernetesProvider(Provider):
         if space is not None:
             found[space.key] = space
         deployments = [item for kind, item in live if kind == "Deployment" and _is_nim(item)]
-        base = compare.base_url(_gateway_service(item for kind, item in live if kind == "Service"))
+        gateway = _gateway_service(item for kind, item in live if kind == "Service")
+        base, self._auth = compare.base_url(gateway), compare.auth_of(gateway)
         statuses = self._statuses_of(deployments, base, None)
         statuses.update(self._unfinished(inside, statuses))
         return Snapshot(_with_users(found), statuses, view.warnings)
@@ -318,7 +337,7 @@ class KubernetesProvider(Provider):
 
     def _read_base(self) -> str | None:
         service = self._connect().read("Service", objects.GATEWAY, self.settings.namespace)
-        self._base = compare.base_url(service)
+        self._base, self._auth = compare.base_url(service), compare.auth_of(service)
         return self._base
 
     def _statuses_of(
@@ -327,7 +346,7 @@ class KubernetesProvider(Provider):
         region = self._view.location if self._view else None
         statuses = {}
         for live in deployments:
-            status = compare.status_of(live, region, base)
+            status = dataclasses.replace(compare.status_of(live, region, base), auth=self._auth)
             if status.state == "running" and base is None:
                 status = dataclasses.replace(status, state="starting", reason="the load balancer has no address yet")
             statuses[status.name] = status
@@ -406,6 +425,8 @@ class KubernetesProvider(Provider):
             self._write(step, dry_run=False)
             if step.kind == "gateway_service":
                 self._wait_for_address()
+            elif step.kind == "gateway_deployment" and step.action == "update":
+                self._wait_for_rollout()
 
     def rehearse(self, step: Step) -> None:
         """Let the API server check a manifest, where there is a cluster and a namespace to check it in."""
@@ -453,6 +474,20 @@ class KubernetesProvider(Provider):
         told = [item["message"] for item in events if item.get("involvedObject", {}).get("name") == objects.GATEWAY]
         because = f": {' '.join(told[-1].split())}" if told else ""
         raise ProviderError(f"the load balancer has no address after {ADDRESS_SECONDS} s{because}")
+
+    def _wait_for_rollout(self) -> None:
+        """Wait until no request comes to a copy with the old configuration: a deny list must hold when the run ends."""
+        client, namespace = self._connect(), self.settings.namespace
+
+        def is_done() -> bool:
+            live = client.read("Deployment", objects.GATEWAY, namespace)
+            return live is None or compare.is_rolled_out(live)
+
+        if not self._poll(is_done, ROLLOUT_SECONDS):
+            raise ProviderError(
+                f"the gateway has its new configuration, but after {ROLLOUT_SECONDS} s not all copies run with it, so "
+                f"the old one may still hold; kubectl -n {namespace} describe deployment {objects.GATEWAY} says why"
+            )
 
     def _poll(self, is_done: t.Callable[[], bool], seconds: float) -> bool:
         deadline, pause = time.monotonic() + seconds, 0.25

@@ -10,8 +10,10 @@ Each NIM is a container with GPUs, a port and a volume of its own. Whether the c
 from __future__ import annotations
 
 import collections
+import dataclasses
 import pathlib
 import shutil
+import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +27,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
     Snapshot,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _docker_containers as containers
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _docker_gateway as gateways
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _docker_host as hosts
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_cli import DockerCli
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_containers import (
@@ -34,6 +37,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._do
     NEXT,
     VOLUME,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_gateway import GATEWAY
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_settings import (
     HF_KEY,
     NGC_KEY,
@@ -43,6 +47,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._do
 
 _GIB = 2**30
 _PROBES = 8
+_LOAD_PAUSE, _TRIES_PER_SIGNAL = 0.1, 50
 _STOP_ALLOWANCE = containers.STOP_SECONDS + 60
 _MANAGED = f"label={d.MANAGED_TAG}=true"
 
@@ -57,6 +62,7 @@ class Local(Provider):
         Kind(IMAGE),
         Kind(VOLUME, per_nim=True, immutable=frozenset({"path"})),
         Kind(CONTAINER, per_nim=True),
+        Kind(GATEWAY),
     )
 
     def __init__(self, cli: DockerCli, settings: DockerSettings, ask: Ask) -> None:
@@ -64,7 +70,7 @@ class Local(Provider):
         self.settings = settings
         self.ask = ask
         self._stored: dict[str, str] = {}
-        cli.hide(settings.ngc_api_key, settings.hf_token, settings.registry_password)
+        cli.hide(settings.ngc_api_key, settings.hf_token, settings.registry_password, settings.gateway.private_key)
 
     @classmethod
     def connect(cls, cli: DockerCli, options: t.Mapping[str, t.Any]) -> Local:
@@ -110,9 +116,26 @@ class Local(Provider):
             *(containers.resource(info, self.settings, host.gpu_id) for info in shown),
             *self._volumes([containers.volume_name(name) for name in names]),
             *self._images(ours),
+            *self._gateways(found),
         ]
-        statuses = {_name(info): containers.status(info, self.settings.endpoint_host, False, None) for info in ours}
+        statuses = {
+            _name(info): self._behind_gateway(containers.status(info, self.settings.endpoint_host, False, None), found)
+            for info in ours
+        }
         return Snapshot({item.key: item for item in resources}, statuses, self._warnings(engine, ours))
+
+    @staticmethod
+    def _gateways(found: t.Iterable[Info]) -> list[Resource]:
+        return [gateways.resource(info) for info in found if _name(info) == gateways.NAME]
+
+    @staticmethod
+    def _behind_gateway(status: d.Status, found: t.Iterable[Info]) -> d.Status:
+        """Return a status with the address of the gateway, if there is one before the NIM."""
+        labels = next((info["Config"]["Labels"] for info in found if gateways.is_gateway(info)), None)
+        if labels is None:
+            return status
+        endpoint = f"{labels[gateways.ENDPOINT_LABEL]}/{_path_name(status.name)}"
+        return dataclasses.replace(status, endpoint=endpoint, auth=labels[gateways.AUTH_LABEL])
 
     def _containers(self, managed_only: bool = False) -> list[dict[str, t.Any]]:
         """Return Docker's descriptions of all containers, or of those with our label."""
@@ -194,7 +217,20 @@ class Local(Provider):
             path = str(pathlib.Path(self.settings.cache_path) / volume) if self.settings.cache_path else ""
             resources.append(Resource(VOLUME, volume, {"path": path}, item.name))
             resources.append(Resource(CONTAINER, item.name, spec, item.name))
+        if self.settings.guarded:
+            routes = {**_routes(staying.values()), **_routes(item for item in resources if item.kind == CONTAINER)}
+            resources.append(self._gateway(routes))
         return resources
+
+    def _gateway(self, routes: gateways.Routes) -> Resource:
+        return Resource(GATEWAY, gateways.NAME, gateways.spec(self.settings, routes), facts={"routes": routes})
+
+    def gateway_resources(self, seen: Snapshot) -> list[Resource]:
+        """Return the gateway, if it is there."""
+        if (GATEWAY, gateways.NAME) not in seen.resources or not self.settings.guarded:
+            return []
+        routes = _routes(item for item in seen.resources.values() if item.kind == CONTAINER and item.managed)
+        return [self._gateway(routes)] if routes else []
 
     def _image(self, wanted: t.Sequence[d.Wanted], name: str) -> Resource:
         users = frozenset(item.name for item in wanted if self.settings.image(item.image) == name)
@@ -252,6 +288,9 @@ class Local(Provider):
             ("create", CONTAINER): self._create_container,
             ("update", CONTAINER): self._update_container,
             ("delete", CONTAINER): self._remove_container,
+            ("create", GATEWAY): self._create_gateway,
+            ("update", GATEWAY): self._update_gateway,
+            ("delete", GATEWAY): self._remove_gateway,
         }
         actions[step.action, step.kind](step)
 
@@ -371,6 +410,54 @@ class Local(Provider):
         if start:
             self._start(name)
 
+    # ---- the gateway ---------------------------------------------------------------------------------------------
+
+    def _create_gateway(self, step: Step) -> None:
+        doing = "create the gateway"
+        self.cli.run(doing, "volume", "create", f"--label={d.MANAGED_TAG}=true", gateways.VOLUME)
+        seconds = self.settings.gateway.limits.request_seconds
+        self.cli.run(doing, *gateways.create_words(_wanted(step), seconds), seconds=None)
+        self._write_files(step)
+        self._start(gateways.NAME)
+        self._wait_until_loaded(step, reload=False)
+
+    def _update_gateway(self, step: Step) -> None:
+        """Load other files while it runs; everything else needs another container."""
+        changed = {change.path for change in step.changes}
+        if not changed <= {"files", "running"}:
+            self.cli.run("remove the gateway", "rm", "--force", gateways.NAME)
+            self._create_gateway(step)
+            return
+        self._write_files(step)
+        if "running" in changed:
+            self._start(gateways.NAME)
+        self._wait_until_loaded(step, reload="running" not in changed)
+
+    def _remove_gateway(self, step: Step) -> None:
+        self.cli.run("remove the gateway", "rm", "--force", step.name)
+        self.cli.run("remove the gateway's files", "volume", "rm", "--force", gateways.VOLUME)
+
+    def _write_files(self, step: Step) -> None:
+        routes = step.want.facts["routes"] if step.want else {}
+        content = gateways.archive(gateways.files(self.settings, routes))
+        self.cli.run("write the gateway's files", "cp", "-", f"{gateways.NAME}:{gateways.FOLDER}", given=content)
+
+    def _wait_until_loaded(self, step: Step, reload: bool) -> None:
+        """Wait until the gateway runs with its new files. A signal that comes while it loads others may get lost."""
+        spec = _wanted(step)
+        deadline, tries = time.monotonic() + gateways.LOADED_SECONDS, 0
+        while gateways.loaded_mark(spec["address"]) != spec["files"]:
+            if time.monotonic() >= deadline:
+                said = self.cli.last_words(gateways.NAME)
+                raise ProviderError(
+                    f"the gateway did not load its files within {gateways.LOADED_SECONDS} s and goes on with those "
+                    f"that it had{f'; its last words: {said}' if said else ''}"
+                )
+            if reload and tries % _TRIES_PER_SIGNAL == 0:
+                self.cli.run("tell the gateway to load its files", "kill", "--signal=SIGUSR2", gateways.NAME)
+            tries += 1
+            time.sleep(_LOAD_PAUSE)
+
     def _start(self, name: str) -> None:
         self.cli.run(f"start the container {name}", "start", name)
 
@@ -386,12 +473,14 @@ class Local(Provider):
 
     def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, d.Status]:
         """Read the state of our containers and ask those that run whether they are ready."""
-        found = [info for info in self._containers(managed_only=True) if _is_ours(info)]
+        everything = self._containers(managed_only=True)
+        found = [info for info in everything if _is_ours(info)]
         self._remember_keys(found)
+        gateway = [info for info in everything if gateways.is_gateway(info)]
         asked = [info for info in found if names is None or _name(info) in names]
         with ThreadPoolExecutor(max_workers=_PROBES) as pool:
             told = list(pool.map(lambda info: self._status(info, explain), asked))
-        return {status.name: status for status in told}
+        return {status.name: self._behind_gateway(status, gateway) for status in told}
 
     def _status(self, info: Info, explain: bool) -> d.Status:
         ready = containers.is_on(info) and containers.answers(containers.address(info))
@@ -463,6 +552,16 @@ def _pinned(name: str, info: Info) -> str:
 def _host(seen: Snapshot) -> hosts.Host:
     found: hosts.Host = next(item.facts["host"] for item in seen.resources.values() if item.kind == HOST)
     return found
+
+
+def _path_name(deployment: str) -> str:
+    return deployment[len("nim-") :] if deployment.startswith("nim-") else deployment
+
+
+def _routes(found: t.Iterable[Resource]) -> dict[str, str]:
+    """Return name in the path to address of the containers that listen on the loopback address."""
+    addresses = {_path_name(item.name): str(item.spec["address"] or "") for item in found}
+    return {name: address for name, address in addresses.items() if address.startswith(f"{gateways.LOOPBACK}:")}
 
 
 def _port(item: Resource) -> int | None:

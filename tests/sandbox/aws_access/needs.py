@@ -340,6 +340,10 @@ def _log_group(call: Call) -> list[Need]:
     return [call.need(arn), *([call.need(arn, "logs:TagResource")] if _sent_tags(call) else [])]
 
 
+def _log_groups(call: Call) -> list[Need]:
+    return [call.need(call.arn(f"log-group:{name}")) for name in call.params.get("logGroupNames", [])]
+
+
 def _log_stream(call: Call) -> list[Need]:
     return [call.need(call.arn(f"log-group:{call.get('logGroupName')}:log-stream:{call.get('logStreamName')}"))]
 
@@ -415,7 +419,7 @@ WITHOUT_RESOURCE = frozenset(
             for name in ("Listeners", "LoadBalancers", "Rules", "TargetGroups", "TargetHealth", "Tags")
         ),
         "iam:ListUsers",
-        "logs:DescribeLogGroups",
+        *(f"logs:{name}" for name in ("DescribeLogGroups", "GetQueryResults", "StopQuery")),
         "secretsmanager:ListSecrets",
     )
 )
@@ -508,6 +512,7 @@ RESOURCES: dict[str, Callable[[Call], list[Need]]] = {
     "logs:DeleteLogGroup": _log_group,
     "logs:GetLogEvents": _log_stream,
     "logs:PutRetentionPolicy": _log_group,
+    "logs:StartQuery": _log_groups,
     "secretsmanager:CreateSecret": _secret,
     "secretsmanager:DeleteSecret": _secret,
     "secretsmanager:DescribeSecret": _secret,

@@ -9,7 +9,18 @@ registers the patches, `install_patches` puts them in place.
 
 from __future__ import annotations
 
-from tests.sandbox.aws_patches import autoscaling, ec2, ecs_clusters, ecs_services, ecs_tasks, elbv2, iam, secrets, ssm
+from tests.sandbox.aws_patches import (
+    autoscaling,
+    ec2,
+    ecs_clusters,
+    ecs_services,
+    ecs_tasks,
+    elbv2,
+    iam,
+    logs,
+    secrets,
+    ssm,
+)
 from tests.sandbox.aws_patches.patching import install_patches
 
 __all__ = [
@@ -21,6 +32,7 @@ __all__ = [
     "elbv2",
     "iam",
     "install_patches",
+    "logs",
     "secrets",
     "ssm",
 ]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas of virtual machines."""
+"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas, Log Analytics."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.sandbox.azure.arm import ResourceManager
 from tests.sandbox.azure.directory import Directory
 from tests.sandbox.azure.entra import AzureAccount, Entra
 from tests.sandbox.azure.graph import Graph
+from tests.sandbox.azure.log_analytics import LogAnalytics
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.kube import KubeApplication
 
@@ -24,18 +25,18 @@ class AzureApplication:
         self.account = AzureAccount.new()
         self._directory = Directory(self.account.tenant_id)
         self._entra = Entra(self.account, self._directory, calls, interferences)
-        self._graph = Graph(self._directory, self._entra, calls, interferences)
+        graph = Graph(self._directory, self._entra, calls, interferences)
         self.arm = ResourceManager(self.account, self._directory, self._entra, kube, ca_pem, calls, interferences)
+        logs = LogAnalytics(self.account, self._entra, kube.logs, self.arm.kube_ids, calls, interferences)
+        self._services = (self.arm, logs, graph, self._entra)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Azure, by its path."""
-        return any(part.handles(request) for part in (self.arm, self._graph, self._entra))
+        return any(service.handles(request) for service in self._services)
 
     def __call__(self, request: Request) -> Response:
         """Answer."""
-        if self.arm.handles(request):
-            return self.arm(request)
-        return self._graph(request) if self._graph.handles(request) else self._entra(request)
+        return next(service for service in self._services if service.handles(request))(request)
 
     def resources(self) -> dict[str, list[str]]:
         """Return the names of what exists, by kind; those of identities where there are any."""
@@ -52,6 +53,8 @@ class AzureApplication:
             "AZURE_AUTHORITY_HOST": url,
             "AZURE_RESOURCE_MANAGER_ENDPOINT": url,
             "AZURE_GRAPH_ENDPOINT": url,
+            "AZURE_LOG_ANALYTICS_ENDPOINT": url,
+            "AZURE_LOG_ANALYTICS_WORKSPACE_ID": self.account.workspace_id,
         }
 
     def reset(self) -> None:

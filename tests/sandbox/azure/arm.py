@@ -35,6 +35,7 @@ AKS = "/providers/Microsoft.ContainerService"
 CLUSTERS = GROUP + AKS + "/managedClusters"
 CLUSTER = CLUSTERS + "/{cluster}"
 POOL = CLUSTER + "/agentPools/{pool}"
+WORKSPACE = GROUP + "/providers/Microsoft.OperationalInsights/workspaces/{workspace}"
 COMPUTE = SUBSCRIPTION + "/providers/Microsoft.Compute/locations/{location}"
 OPERATION = SUBSCRIPTION + AKS + "/locations/{location}/operations/{operation}"
 GROUP_RESULT = SUBSCRIPTION + "/operationresults/{operation}"
@@ -118,6 +119,7 @@ class ResourceManager(RestService):
             ("PUT", POOL, "AgentPools_CreateOrUpdate", self._put_pool),
             ("DELETE", POOL, "AgentPools_Delete", self._delete_pool),
             ("GET", OPERATION, "Operations_Get", self._get_operation),
+            ("GET", WORKSPACE, "Workspaces_Get", self._get_workspace),
             ("GET", COMPUTE + "/usages", "Usage_List", self._list_usages),
             ("GET", GROUP + PERMISSIONS, "Permissions_ListForResourceGroup", self._list_permissions),
             ("GET", SUBSCRIPTION + PERMISSIONS, "Permissions_ListForSubscription", self._list_permissions),
@@ -139,6 +141,15 @@ class ResourceManager(RestService):
     def handles(self, request: Request) -> bool:
         """Whether the path is below ``/subscriptions``, known or not."""
         return request.path.lower().startswith("/subscriptions/")
+
+    def kube_ids(self) -> set[str]:
+        """Return the ids under which the clusters' APIs are found."""
+        return {cluster.kube_id for cluster in self._clusters.all()}
+
+    def _get_workspace(self, request: Request, values: PathValues) -> Response:
+        """Answer for every name: there is one workspace of Log Analytics."""
+        properties = {"customerId": self._account.workspace_id, "provisioningState": "Succeeded"}
+        return json_response({"id": request.path, "name": values["workspace"], "properties": properties})
 
     def check(self, request: Request, values: PathValues) -> None:
         """Refuse requests without a token for Azure Resource Manager, and those that no subscription of ours is for."""

@@ -39,13 +39,15 @@ class AzureAccount:
     client_id: str
     client_secret: str
     subscription_id: str
+    #: The one workspace of Log Analytics, which has the logs of all clusters.
+    workspace_id: str
 
     @classmethod
     def new(cls) -> AzureAccount:
         """Return one with names that nobody else has."""
         alphabet = string.ascii_letters + string.digits
         secret = "".join(secrets.choice(alphabet) for _number in range(SECRET_LENGTH))
-        return cls(str(uuid.uuid4()), str(uuid.uuid4()), secret, str(uuid.uuid4()))
+        return cls(str(uuid.uuid4()), str(uuid.uuid4()), secret, str(uuid.uuid4()), str(uuid.uuid4()))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Google Cloud: OAuth and IAM of service accounts, Kubernetes Engine, quotas of Compute Engine."""
+"""Simulated Google Cloud: OAuth and IAM of service accounts, GKE, quotas of Compute Engine, Cloud Logging."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.gcp.gke import KubernetesEngine
 from tests.sandbox.gcp.iam import Iam
+from tests.sandbox.gcp.logging import CloudLogging
 from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth
 from tests.sandbox.gcp.projects import ResourceManager
 from tests.sandbox.gcp.quotas import ComputeQuotas
@@ -30,8 +31,9 @@ class GcpApplication:
         self._gke = KubernetesEngine(self.account, self._oauth, self.quotas, kube, ca_pem, calls, interferences)
         self._iam = Iam(self.account, self._oauth, calls, interferences)
         projects = ResourceManager(self.account, self._oauth, calls, interferences)
+        logging = CloudLogging(self.account, self._oauth, kube.logs, self._gke.places, calls, interferences)
         # The paths of IAM are below those that GKE claims.
-        self._services = (self._iam, projects, self._gke, self.quotas, self._oauth)
+        self._services = (self._iam, projects, self._gke, self.quotas, logging, self._oauth)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Google Cloud, by its path."""
@@ -45,6 +47,10 @@ class GcpApplication:
         """Return the names of what exists, by kind."""
         return {**self._gke.resources(), **self._iam.resources()}
 
+    def kube_ids(self) -> set[str]:
+        """Return the ids under which the clusters' APIs are found."""
+        return set(self._gke.places())
+
     def environment(self, url: str, key_file: Path) -> dict[str, str]:
         """Return the variables that lead clients here. `key_file` is where the service account's key is."""
         return {
@@ -54,6 +60,7 @@ class GcpApplication:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{url}/compute/v1/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
         }
 
     def reset(self) -> None:

@@ -297,6 +297,10 @@ class KubernetesEngine(RestService):
 
     # -- clusters -----------------------------------------------------------------------------------------------------
 
+    def places(self) -> dict[str, tuple[str, str]]:
+        """Return name and location of each cluster, by the id under which its API is found."""
+        return {cluster.kube_id: (name, location) for (location, name), cluster in self._clusters.items()}
+
     def _create_cluster(self, request: Request, values: PathValues) -> Response:
         location = values["location"]
         region = check_location(location)

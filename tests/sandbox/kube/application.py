@@ -12,6 +12,7 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from tests.sandbox.calls import CallLog, Interferences
+from tests.sandbox.container_logs import ContainerLogs
 from tests.sandbox.ecs_runtime import Outcome
 from tests.sandbox.kube.access import User
 from tests.sandbox.kube.cluster import Cluster
@@ -37,6 +38,7 @@ class KubeApplication:
         self._interferences = interferences
         self._clusters: dict[str, Cluster] = {}
         self._outcomes: dict[str, Outcome] = {}
+        self.logs = ContainerLogs()
 
     # -- what the simulated clouds and the control API call -----------------------------------------------------------
 
@@ -108,6 +110,7 @@ class KubeApplication:
         with STATE_LOCK:
             self._clusters.clear()
             self._outcomes.clear()
+            self.logs.reset()
 
     def advance(self) -> None:
         """Let everything happen that is due by now."""
@@ -121,7 +124,7 @@ class KubeApplication:
         """Return the load balancer with this IP address; None if no running cluster has one. Needs STATE_LOCK held."""
         self.advance()
         running = [cluster for cluster in self._clusters.values() if cluster.running]
-        return find_balancer(running, name)
+        return find_balancer(running, name, self.logs)
 
     # -- HTTP ---------------------------------------------------------------------------------------------------------
 

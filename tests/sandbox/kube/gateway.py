@@ -6,16 +6,21 @@
 A request goes the way it goes in a cluster: source ranges and port of the load balancer, NetworkPolicy and readiness
 of the gateway's pods, then by the first part of the path to the Service ``nim-NAME`` in the same namespace, its
 NetworkPolicy and its ready pods. The gateway itself is not run: a pod whose image is HAProxy's answers as the
-collection's configuration would.
+collection's configuration would, the check of tokens included. It reads public keys and deny list from the pod's
+ConfigMap. That the real HAProxy refuses the same is for tests/unit/gateway to show.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jwt
+
+from tests.sandbox.container_logs import ContainerLogs
 from tests.sandbox.kube.cluster import Cluster
 from tests.sandbox.kube.runtime import is_ready
 from tests.sandbox.kube.selectors import selects
@@ -26,9 +31,11 @@ from tests.sandbox.nim_stub import (
     answer_of_nim,
     json_answer,
 )
+from tests.sandbox.usage_log import target_of, usage_line
 
-#: Paths that the gateway answers by itself.
-OWN_PATHS = ("/healthz", "/livez")
+AUDIENCE = "budgetguard-gateway"
+#: How the configuration names the studio.
+ISSUER = re.compile(r"jwt_payload_query\('\$\.iss'\) -m str (\S+) \}")
 NIM_PATH = re.compile(r"/([a-z0-9-]{1,59})(/.*)")
 NIM_PORT = 8000
 NO_PATH = "There is no NIM under this path; it starts with the name of one, as /flux-dev-l4/v1"
@@ -37,13 +44,13 @@ Pod = dict[str, Any]
 Item = Mapping[str, Any]
 
 
-def find_balancer(clusters: Iterable[Cluster], address: str) -> BalancerHost | None:
+def find_balancer(clusters: Iterable[Cluster], address: str, logs: ContainerLogs) -> BalancerHost | None:
     """Return the load balancer that has this IP address; None if none has."""
     for cluster in clusters:
         for service in cluster.store.all("Service"):
             ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
             if any(entry.get("ip") == address for entry in ingress):
-                return BalancerHost(cluster, service, address)
+                return BalancerHost(cluster, service, address, logs)
     return None
 
 
@@ -54,6 +61,7 @@ class BalancerHost:
     cluster: Cluster
     service: Item
     address: str
+    logs: ContainerLogs
 
     def check_connection(self, scheme: str, port: int) -> None:
         """Raise `NoConnectionError` if a connection to this port would not come about."""
@@ -65,8 +73,9 @@ class BalancerHost:
         image = str(gateway["spec"]["containers"][0]["image"])
         if "haproxy" not in image:
             return answer_of_nim(image, request)
-        if request.path in OWN_PATHS:
-            return HttpAnswer(200, b"", "text/plain")
+        refusal = self._refusal(gateway, request)
+        if refusal is not None:
+            return refusal
         match = NIM_PATH.fullmatch(request.target)
         if match is None:
             return json_answer({"error": NO_PATH}, 404)
@@ -76,6 +85,48 @@ class BalancerHost:
             return json_answer({"error": NOT_RUNNING}, 503)
         forwarded = HttpRequest(request.method, rest, request.headers, request.body)
         return answer_of_nim(str(nim["spec"]["containers"][0]["image"]), forwarded)
+
+    def log_usage(self, scheme: str, port: int, request: HttpRequest, answer: HttpAnswer, seconds: float) -> None:
+        """Write the gateway's line for a request, if its configuration says that it writes any."""
+        gateway = self._behind(scheme, port)
+        targets = [target_of(text) for text in self._files(gateway).values()]
+        target = next((name for name in targets if name), None)
+        if target is None:
+            return
+        sizes = (len(answer.body), len(request.body))
+        line = usage_line(target, request.method, request.path, request.headers, answer.status, sizes, seconds)
+        container = gateway["spec"]["containers"][0]["name"]
+        place = (gateway["metadata"]["namespace"], gateway["metadata"]["name"], container)
+        self.logs.add(self.cluster.settings.cluster_id, *place, line)
+
+    def _refusal(self, gateway: Pod, request: HttpRequest) -> HttpAnswer | None:
+        """Return what a request without a good token gets; None where there is no login, or for a good one."""
+        files = self._files(gateway)
+        keys = [text for name, text in sorted(files.items()) if name.startswith("public")]
+        if not keys:
+            return None
+        scheme, _space, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return _unauthorized("A token is needed, as Authorization: Bearer")
+        issuer = ISSUER.search(files["haproxy.cfg"])
+        found = _claims(token, keys, issuer.group(1) if issuer else "")
+        if found is None:
+            return _unauthorized("The token was not signed with a key of this studio, or is not valid now")
+        denied = dict(line.split() for line in files["denied.map"].splitlines())
+        moments = [int(denied.get(name, "0")) for name in (f"sub:{found['sub']}", f"jti:{found['jti']}")]
+        if max(moments) > found["iat"]:
+            return json_answer({"error": "The tokens of this workstation were revoked; ask TechOps"}, 403)
+        return None
+
+    def _files(self, gateway: Pod) -> dict[str, str]:
+        """Return the files that the pod has from ConfigMaps."""
+        namespace = self.service["metadata"]["namespace"]
+        files: dict[str, str] = {}
+        for volume in gateway["spec"].get("volumes", []):
+            name = volume.get("configMap", {}).get("name")
+            found = self.cluster.store.get("ConfigMap", namespace, name) if name else None
+            files.update((found or {}).get("data") or {})
+        return files
 
     def _behind(self, scheme: str, port: int) -> Pod:
         """Return a pod that takes a connection to this port."""
@@ -121,6 +172,23 @@ class BalancerHost:
             if _is_allowed(self.cluster, pod, _container_port(pod, entry), is_gateway):
                 return pod
         return None
+
+
+def _claims(token: str, keys: list[str], issuer: str) -> dict[str, Any] | None:
+    """Return what a token says; None for one that no key has signed, or that is of another studio or time."""
+    required = ["iss", "aud", "sub", "iat", "nbf", "exp", "jti"]
+    for key in keys:
+        with contextlib.suppress(jwt.PyJWTError):
+            return jwt.decode(
+                token, key, algorithms=["ES256"], audience=AUDIENCE, issuer=issuer, options={"require": required}
+            )
+    return None
+
+
+def _unauthorized(sentence: str) -> HttpAnswer:
+    answer = json_answer({"error": sentence}, 401)
+    answer.headers["WWW-Authenticate"] = 'Bearer realm="nim"'
+    return answer
 
 
 def _entry(service: Item | None) -> Item | None:

@@ -41,7 +41,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        said = self.server.script.get(self.path, Said(404))
+        script = self.server.script_with.get(self.headers.get("Authorization", ""), self.server.script)
+        said = script.get(self.path, Said(404))
         self.send_response(said.status)
         for name, value in said.headers.items():
             self.send_header(name, value)
@@ -62,6 +63,8 @@ class WebServer(ThreadingHTTPServer):
     def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
         super().__init__((LOOPBACK, 0), _Handler)
         self.script = script
+        self.script_with: dict[str, Script] = {}
+        """What is said instead to a request with this login."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)

@@ -61,7 +61,60 @@ def test_a_nim_that_is_ready(run: Run) -> None:
     assert (found["node"], found["target"]) == ("FLUX Dev", "aws-us-east-1")
     assert found["health_url"] == f"{url}/v1/health/ready"
     assert 0 < found["latency_ms"] < 2000
-    assert result["counts"] == {"ready": 1, "starting": 0, "refused": 0, "unreachable": 0, "wrong_service": 0}
+    assert result["counts"] == {
+        "ready": 1,
+        "starting": 0,
+        "refused": 0,
+        "unreachable": 0,
+        "wrong_service": 0,
+        "open": 0,
+    }
+
+
+TOKEN = "eyCANARY.gateway.token83hGk29f"
+
+
+def _guarded(server: servers.WebServer, token: str = TOKEN) -> None:
+    """Have the server refuse whoever has no token."""
+    known = dict(server.script)
+    server.script = dict.fromkeys(known, Said(401))
+    server.script_with = {f"Bearer {token}": known}
+
+
+@pytest.mark.parametrize(
+    ("token", "verdict", "reason"),
+    [
+        (TOKEN, "ready", None),
+        (None, "refused", "wants a token, as it should"),
+        ("another-token-of-some-length", "refused", "answers 401"),
+    ],
+)
+def test_a_gateway_is_asked_with_and_without_a_token(
+    run: Run, token: str | None, verdict: str, reason: str | None
+) -> None:
+    with web_server(nim("/flux")) as server:
+        _guarded(server)
+        found = only(run({"url": f"{server.url}/flux", "auth": "gateway"}, gateway_token=token))
+        first = server.requests[0][2]
+    assert "authorization" not in first
+    assert found["result"] == verdict
+    assert found["reason"] is None if reason is None else reason in found["reason"]
+    assert "CANARY" not in json.dumps(found)
+
+
+def test_a_gateway_that_lets_everybody_in_is_open(run: Run) -> None:
+    with web_server(nim("/flux")) as server:
+        result = run({"url": f"{server.url}/flux", "auth": "gateway"}, gateway_token=TOKEN)
+        assert not any("authorization" in headers for _method, _path, headers in server.requests)
+    assert only(result)["result"] == "open"
+    assert "whoever reaches it can use it" in only(result)["reason"]
+    assert result["counts"]["open"] == 1
+
+
+def test_the_token_goes_to_gateways_only(run: Run) -> None:
+    with web_server(nim("/flux")) as server:
+        run(f"{server.url}/flux", gateway_token=TOKEN)
+        assert not any("authorization" in headers for _method, _path, headers in server.requests)
 
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -225,7 +278,14 @@ def test_500_endpoints_with_a_tenth_dead(run: Run) -> None:
         # Every tenth is dead, so that no round of checks is without one.
         mixed = [dead[number // 10] if number % 10 == 0 else urls.pop() for number in range(500)]
         result = run(*mixed, timeout=timeout)
-    assert result["counts"] == {"ready": 450, "starting": 0, "refused": 0, "unreachable": 50, "wrong_service": 0}
+    assert result["counts"] == {
+        "ready": 450,
+        "starting": 0,
+        "refused": 0,
+        "unreachable": 50,
+        "wrong_service": 0,
+        "open": 0,
+    }
     assert [item["url"] for item in result["endpoints"]] == mixed
     assert all(
         (item["result"] == "unreachable") == (number % 10 == 0) for number, item in enumerate(result["endpoints"])
@@ -391,7 +451,7 @@ def test_documented_options_are_the_real_ones() -> None:
     spec = nim_endpoint_info.ARGUMENT_SPEC
     assert set(told) == set(spec)
     assert set(told["endpoints"]["suboptions"]) == set(spec["endpoints"]["options"])
-    assert [name for name, option in spec.items() if option.get("no_log")] == ["nvidia_api_key"]
+    assert [name for name, option in spec.items() if option.get("no_log")] == ["nvidia_api_key", "gateway_token"]
     assert set(_health.LABELS) < set(told["endpoints"]["suboptions"])
 
 

@@ -16,6 +16,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._plan import c
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _kube_objects as objects
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_compare import (
     base_url,
+    is_rolled_out,
     quantity,
     spec_of,
     status_of,
@@ -265,6 +266,7 @@ def test_all_that_a_deployment_tells_of_its_nim() -> None:
         "health_url": "http://10.0.0.7/flux-dev-l4/v1/health/ready",
         "region": "europe-west4",
         "deployed_at": "2026-11-23T18:00:00Z",
+        "auth": "none",
     }
 
 
@@ -299,3 +301,24 @@ def test_the_gateways_url(ingress: list[Live] | None, host: str | None, url: str
 def test_without_a_gateway_there_is_no_url() -> None:
     assert base_url(None) is None
     assert base_url({"metadata": {"name": "gateway"}}) is None
+
+
+def test_a_gateway_with_a_certificate_has_an_https_url() -> None:
+    live = as_in_a_list(stored()["gateway service"])
+    live["spec"]["ports"][0].update(name="https", port=443)
+    assert base_url(live) == "https://nims.studio.example"
+
+
+@pytest.mark.parametrize(
+    ("status", "done"),
+    [
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}, True),
+        ({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}, False),
+        ({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3}, False),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}, False),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2}, False),
+        ({}, False),
+    ],
+)
+def test_a_new_configuration_holds_when_no_old_copy_takes_requests(status: dict[str, int], done: bool) -> None:
+    assert is_rolled_out({"metadata": {"generation": 2}, "spec": {"replicas": 2}, "status": status}) == done

@@ -246,15 +246,71 @@ def test_a_gateway_that_would_let_everybody_in_is_refused(make: t.Callable[[], o
         make()
 
 
-def test_the_gateway_starts_anew_with_another_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mark() -> str:
-        template = objects.gateway_deployment(SETTINGS, {})["spec"]["template"]
-        return str(template["metadata"]["annotations"]["budgetguard.io/config"])
+FRONT = _gateway.Front(
+    target="aks-eastus",
+    studio="example-studio",
+    public_keys=("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",),
+    denied={"ws-07": "2026-11-28T15:00:00Z"},
+    certificate="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+    private_key="-----BEGIN PRIVATE KEY-----\nCANARYkey\n-----END PRIVATE KEY-----",
+)
+GUARDED = dataclasses.replace(SETTINGS, gateway=FRONT)
 
-    before = mark()
-    assert mark() == before
-    monkeypatch.setattr(_gateway, "REQUEST_SECONDS", 901)
-    assert mark() != before
+
+def _mark(settings: objects.KubeSettings) -> str:
+    template = objects.gateway_deployment(settings, {})["spec"]["template"]
+    return str(template["metadata"]["annotations"]["budgetguard.io/config"])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"denied": {"ws-08": "2026-11-28T15:00:00Z"}},
+        {"certificate": "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----"},
+        {"private_key": "-----BEGIN PRIVATE KEY-----\nBBBB\n-----END PRIVATE KEY-----"},
+        {"public_keys": (*FRONT.public_keys, "-----BEGIN PUBLIC KEY-----\nBBBB\n-----END PUBLIC KEY-----")},
+        {"limits": _gateway.Limits(requests_per_minute=5)},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_the_gateway_starts_anew_when_something_changes_that_it_has_read(changed: dict[str, t.Any]) -> None:
+    before = _mark(GUARDED)
+    assert before == _mark(dataclasses.replace(SETTINGS, gateway=dataclasses.replace(FRONT)))
+    assert before != _mark(dataclasses.replace(SETTINGS, gateway=dataclasses.replace(FRONT, **changed)))
+
+
+def test_new_copies_take_over_before_old_ones_go_and_these_finish_their_requests() -> None:
+    spec = objects.gateway_deployment(GUARDED, {})["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == _gateway.REQUEST_SECONDS + 60
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_a_guarded_gateway_is_valid(version: str) -> None:
+    for manifest in (
+        objects.gateway_config_map(GUARDED),
+        objects.gateway_deployment(GUARDED, {}),
+        objects.gateway_service(GUARDED, CIDRS, INTERNAL),
+        *objects.gateway_secrets(GUARDED),
+    ):
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_certificate_makes_the_gateway_speak_https_and_its_key_is_in_a_secret_only() -> None:
+    (secret,) = objects.gateway_secrets(GUARDED)
+    content = base64.b64decode(secret["data"]["certificate.pem"]).decode()
+    assert content == f"{FRONT.certificate}\n{FRONT.private_key}\n"
+    config = objects.gateway_config_map(GUARDED)
+    assert "CANARYkey" not in json.dumps([config, objects.gateway_deployment(GUARDED, {})])
+    assert set(config["data"]) == {"haproxy.cfg", "public0.pem", "denied.map"}
+    pod = pod_of(objects.gateway_deployment(GUARDED, {}))
+    folders = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert f"ssl crt {folders['tls']}/certificate.pem" in config["data"]["haproxy.cfg"]
+    assert f'jwt_verify(ES256,"{folders["config"]}/public0.pem")' in config["data"]["haproxy.cfg"]
+    assert {"name": "tls", "secret": {"secretName": secret["metadata"]["name"]}} in pod["volumes"]
+    (port,) = objects.gateway_service(GUARDED, CIDRS, INTERNAL)["spec"]["ports"]
+    assert (port["name"], port["port"]) == ("https", 443)
+    assert objects.gateway_secrets(SETTINGS) == []
 
 
 def test_the_gateway_needs_no_rights_and_no_gpu_machine() -> None:
@@ -273,11 +329,20 @@ def test_the_gateway_needs_no_rights_and_no_gpu_machine() -> None:
 
 def test_the_gateways_probes_and_paths_are_those_of_its_configuration() -> None:
     config = manifests()["gateway config"]["data"]["haproxy.cfg"]
+    gateway, health = config.split("frontend health")
     (container,) = pod_of(manifests()["gateway deployment"])["containers"]
-    assert f"monitor-uri {container['readinessProbe']['httpGet']['path']}" in config
-    assert f"path {container['livenessProbe']['httpGet']['path']}" in config
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert f"bind *:{ports['http']}\n" in gateway
+    assert f"bind *:{ports['health']}\n" in health
+    for probe in (container["readinessProbe"]["httpGet"], container["livenessProbe"]["httpGet"]):
+        assert probe["port"] == "health"
+        assert f"path {probe['path']}" in health
     (mount,) = container["volumeMounts"]
     assert container["command"][-1] == f"{mount['mountPath']}/haproxy.cfg"
+    (port,) = manifests()["gateway service"]["spec"]["ports"]
+    assert port["targetPort"] == "http"
+    (rule,) = manifests()["gateway policy"]["spec"]["ingress"]
+    assert [entry["port"] for entry in rule["ports"]] == [ports["http"]]
 
 
 def test_the_device_plugin_runs_on_our_gpu_machines_only_and_on_all_of_them() -> None:
@@ -300,9 +365,54 @@ def test_options_become_settings() -> None:
     }
     settings = objects.KubeSettings.from_options(options)
     assert settings == objects.KubeSettings(
-        namespace="nims", allowed_cidrs=("10.0.0.0/8",), ngc_api_key=NGC_KEY, gateway_replicas=3
+        namespace="nims",
+        allowed_cidrs=("10.0.0.0/8",),
+        ngc_api_key=NGC_KEY,
+        gateway_replicas=3,
+        gateway=_gateway.Front(target="budgetguard"),
     )
-    assert objects.KubeSettings.from_options({}) == objects.KubeSettings()
+    gateway = _gateway.Front(target="cluster")
+    assert objects.KubeSettings.from_options({}) == objects.KubeSettings(gateway=gateway)
+
+
+def test_the_option_gateway_becomes_a_gateway() -> None:
+    options = {
+        "target": "aks-eastus",
+        "studio": "example-studio",
+        "public_keys": list(FRONT.public_keys),
+        "denied": dict(FRONT.denied),
+        "certificate": FRONT.certificate,
+        "private_key": FRONT.private_key,
+        "body_mib": 64,
+        "requests_per_minute": None,
+        "concurrent_requests": None,
+    }
+    settings = objects.KubeSettings.from_options({"gateway": options, "endpoint_host": "nims.studio.example"})
+    assert settings.gateway == FRONT
+    assert (settings.gateway.tls, settings.gateway.login) == (True, True)
+    assert "CANARYkey" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"private_key": None}, "go together"),
+        ({"certificate": "x"}, "certificate must be PEM"),
+        ({"private_key": "CANARYkey"}, "private_key must be PEM"),
+        ({"public_keys": ("-----BEGIN PRIVATE KEY-----\nCANARYkey\n-----END PRIVATE KEY-----",)}, "public_keys[0]"),
+        ({"studio": ""}, "studio is"),
+        ({"denied": {"ws-07": "soon"}}, "must be a time"),
+    ],
+)
+def test_a_gateway_that_cannot_be_is_refused_without_showing_keys(changed: dict[str, t.Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)) as caught:
+        dataclasses.replace(FRONT, **changed)
+    assert "CANARY" not in str(caught.value)
+
+
+def test_https_needs_a_name_that_workstations_call() -> None:
+    with pytest.raises(ValueError, match="needs endpoint_host"):
+        objects.KubeSettings(gateway=FRONT)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a gateway finds around it in a cluster, on loopback addresses: a DNS server, and NIMs at their own addresses."""
+"""What a gateway finds around it, on loopback addresses: a DNS server, and NIMs at their own addresses."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def _read_name(packet: bytes, start: int) -> tuple[str, int]:
 
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 1024
     address_family = socket.AF_INET
 
 
@@ -83,11 +84,18 @@ class Nim:
         nim = self
         self.address = address
         self.breaks_off = False
+        self.asked: list[str] = []
+        """Paths of all requests that arrived."""
+        self.working: list[str] = []
+        """Paths of the requests that are under way."""
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def _tell(self) -> None:
+                nim.asked.append(self.path)
                 chunked = self.headers.get("Transfer-Encoding") == "chunked"
                 body = self._chunks() if chunked else self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 if nim.breaks_off:
@@ -97,9 +105,13 @@ class Nim:
                     "nim": nim.address,
                     "method": self.command,
                     "path": self.path,
+                    "headers": {name.lower(): value for name, value in self.headers.items()},
                     "bytes": len(body),
                     "sha256": hashlib.sha256(body).hexdigest(),
                 }
+                nim.working.append(self.path)
+                nim.may_answer.wait(60)
+                nim.working.remove(self.path)
                 answer = json.dumps(seen).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(answer)))
@@ -131,6 +143,7 @@ class Nim:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.may_answer.set()
         self._server.shutdown()
         self._server.server_close()
 

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gateway on AWS by real runs: tokens, a lost laptop, and what the log says afterwards."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.playbooks.artists import Artists, opened
+from tests.playbooks.studio import SECRETS, Studio
+from tests.sandbox.client import ask_as_workstation
+
+
+@pytest.fixture
+def artists(studio: Studio) -> Artists:
+    """Give a studio with one target on AWS."""
+    artists = Artists(studio)
+    studio.matrix = {"FLUX Dev": {"aws": {"gpu_tier": "l40s"}}}
+    studio.variables.update(
+        nim_workstation_providers=[],
+        nim_gateway_studio="example-studio",
+        nim_gateway_tls="studio_ca",
+        endpoints_export=True,
+    )
+    return artists
+
+
+def test_tokens_on_aws(artists: Artists) -> None:
+    studio = artists.studio
+    artists.play("gateway_key").ok()
+    artists.play("site").ok()
+    artists.play("start").ok()
+    assert set(artists.play("site").ok().changed.values()) == {0}
+    tokens = {
+        name: str(opened(studio, name, SECRETS["STUDIO_KEY"])["gateway"]["Token"]) for name in studio.workstations
+    }
+    (entry,) = studio.export()["nim_endpoints"]["FLUX Dev"]["aws"]
+    url = entry["health_url"]
+    assert entry["auth"] == "gateway"
+    assert ask_as_workstation(studio.sandbox.env, url, None) == 401
+    assert [ask_as_workstation(studio.sandbox.env, url, token) for token in tokens.values()] == [200, 200]
+
+    artists.play("revoke", "--limit", "ws-01").ok()
+    assert ask_as_workstation(studio.sandbox.env, url, tokens["ws-01"]) == 403
+    assert ask_as_workstation(studio.sandbox.env, url, tokens["ws-02"]) == 200
+
+    report = studio.folder / "usage.json"
+    artists.play("usage", "-e", f"usage_json_file={report}").ok()
+    told = json.loads(report.read_text())
+    # Looking is no use, and a refusal is told.
+    refused = {row["workstation"]: (row["requests"], row["refused"]) for row in told["rows"]}
+    assert refused == {"-": (0, 1), "ws-01": (0, 1)}
+    assert [nim["name"] for nim in told["nims"]] == ["nim-flux-dev-l40s"]
+    for token in tokens.values():
+        assert studio.files_with(token) == []
