@@ -151,19 +151,14 @@ class AzureSession:
 
         def make() -> dict[str, t.Any]:
             request = HttpRequest("POST", f"{endpoint}{path}", json=body)
-            response = client.send_request(request, retry_on_methods=frozenset({"POST"}))
-            if response.status_code == 401:
-                raise errors.ClientAuthenticationError(response=response)
-            if response.status_code >= 300:
-                raise errors.HttpResponseError(response=response)
-            return t.cast(dict[str, t.Any], response.json())
+            return content_of(client.send_request(request, retry_on_methods=frozenset({"POST"})))
 
         with client:
             return self.call(doing, make)
 
     def resource(self, doing: str, resource_id: str, api_version: str) -> dict[str, t.Any]:
         """Return one object of Azure Resource Manager by its whole id, also of another subscription."""
-        return self._send(doing, "GET", f"{resource_id}?api-version={api_version}", None)
+        return self._send(doing, "GET", f"{resource_id}?api-version={api_version}", None, FORBIDDEN)
 
     def finish(self, doing: str, begin: t.Callable[[], t.Any]) -> t.Any:
         """Start an operation of the SDK that takes minutes, wait until it has ended, and return its result."""
