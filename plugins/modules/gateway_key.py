@@ -13,7 +13,7 @@ description:
     caller has to store the result, which is returned this one time.
   - Use it with C(no_log), on the controller.
 author:
-  - BudgetGuard TechOps contributors
+  - BudgetGuard TechOps contributors (!UNKNOWN)
 extends_documentation_fragment:
   - budgetguard.techops.attributes
 attributes:
@@ -23,10 +23,11 @@ attributes:
       - In check mode no key is made. The result says which ones would be.
   diff_mode:
     support: none
-  idempotent:
-    support: none
-    details:
-      - Each call makes other keys.
+  platform:
+    support: full
+    platforms: posix
+notes:
+  - The module is not idempotent. Each call makes other keys.
 requirements:
   - cryptography >= 43
 options:
