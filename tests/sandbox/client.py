@@ -252,7 +252,7 @@ class Sandbox:
     block ends, however it ends; should this process be killed, the sandbox notices and stops by itself.
     """
 
-    def __init__(self, directory: str | Path | None = None, *, start_timeout: float = 60.0, **options: float) -> None:
+    def __init__(self, directory: str | Path | None = None, *, start_timeout: float = 180.0, **options: float) -> None:
         """Prepare a start in `directory` (None: a temporary one, removed at the end).
 
         Options are those of the command line, such as ``startup_seconds=2``.
