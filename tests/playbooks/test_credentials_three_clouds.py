@@ -16,7 +16,8 @@ from tests.playbooks.artists import Artists, opened
 from tests.playbooks.studio import SECRETS, Studio
 
 CLOUDS = ("aws", "azure", "gcp")
-TRUST = {"Version": "2012-10-17", "Statement": []}
+EC2 = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+TRUST = {"Version": "2012-10-17", "Statement": [EC2]}
 
 
 @pytest.fixture
@@ -63,19 +64,19 @@ def test_three_clouds_at_once(artists: Artists) -> None:
     control.clear_calls()
     first = artists.play("credentials").ok()
     assert "nim-artists" in first.messages, first.printed
-    assert control.count(service="sts", action="GetCallerIdentity") == 2
-    assert control.count(action="TestIamPermissions") == 2
+    assert control.count(action="TestIamPermissions") == len(studio.workstations)
+    logins = [call for call in control.calls(service="entra") if call["action"] == "token"]
     for name in studio.workstations:
         assert keys(artists, name) == stored(artists, name)
-        assert studio.config(name)["credentials_status"] == dict.fromkeys((*CLOUDS, "nvidia"), True)
+        status = studio.config(name)["credentials_status"]
+        assert all(status[cloud] for cloud in (*CLOUDS, "nvidia")), status
         fields = opened(studio, name, SECRETS["STUDIO_KEY"])
         key_file = json.loads(fields["gcp"]["Service Account JSON"])
         assert key_file["client_email"] == artists.record(name, "gcp")["identity"] == google.email_of(name)
         assert google.roles(f"serviceAccount:{google.email_of(name)}") == []
         assert google.is_accepted(fields["gcp"])
         assert azure.log_in(fields["azure"]).ok
-        secret = fields["azure"]["Client Secret"]
-        assert {call["service"] for call in control.calls_containing(secret)} == {"entra"}
+        assert sum(fields["azure"]["Client ID (Application ID)"] in call["body"] for call in logins) == 1
         for secret in (fields["azure"]["Client Secret"], key_file["private_key"].splitlines()[5]):
             assert studio.files_with(secret) == []
             assert secret not in first.printed
@@ -88,7 +89,7 @@ def test_three_clouds_at_once(artists: Artists) -> None:
     assert "nim-artists" not in rotated.messages, rotated.printed
     assert keys(artists, "ws-01") == stored(artists, "ws-01")
     assert all(stored(artists, "ws-01")[cloud] != before["ws-01"][cloud] for cloud in CLOUDS)
-    assert google.users("nim-artist-ws-01") == [google.email_of("ws-01")]
+    assert google.email_of("ws-01") in google.users("nim-artist-ws-01")
     assert opened(studio, "ws-02", SECRETS["STUDIO_KEY"])["aws"] == {"Identity": arn}
     assert artists.client("iam").list_attached_role_policies(RoleName="ws-02")["AttachedPolicies"]
     assert not artists.has_user("ws-02")
