@@ -144,10 +144,17 @@ class Artist:
         parent = f"projects/{self.project}/locations/{LOCATION}"
         request = {"parent": parent, "cluster": gke.cluster_body(self.project, settings)}
         self.session.wait("create", self.session.call("create", "create_cluster", request), LOCATION)
-        kube, client = objects.KubeSettings(), self.kube()
-        client.apply(objects.namespace(kube))
+        self._put(objects.namespace(objects.KubeSettings()))
         if with_role:
-            client.apply(objects.artists_role(kube))
+            self.make_role()
+
+    def make_role(self) -> None:
+        """Make the Role for artists in the cluster."""
+        self._put(objects.artists_role(objects.KubeSettings()))
+
+    def _put(self, manifest: Json) -> None:
+        client = self.kube()
+        client.apply(manifest)
         client.close()
 
     def kube(self, session: GcpSession | None = None) -> KubeClient:

@@ -78,7 +78,7 @@ def main() -> int:
     title("4. status: what runs where")
     play(environment, "status")
 
-    title("5. credentials: an identity on AWS for each workstation, its key tried, kept in a secret store, sealed")
+    title("5. credentials: identities of the workstations in three clouds, tried, kept in a secret store, sealed")
     changed += play(environment, "credentials")
 
     title("What a workstation has now")
