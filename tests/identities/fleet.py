@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks after the identities of many workstations in one process, step by step as the role workstation_credentials does.
+"""Looks after the identities of many workstations in one process, as the role workstation_credentials does.
 
 What the role does with tasks is done here with what is behind them: an identity is brought to what it should be, its
 record is written into the vars file of its workstation, and once that holds all new keys the old ones are deleted. A
@@ -60,6 +60,30 @@ class Order:
     die_after: int | None = None
 
 
+def share_sessions() -> None:
+    """Let each thread log in to a cloud once and keep its clients, which takes longer to make than all calls with them.
+
+    A module of Ansible is a process of its own, and makes them each time.
+    """
+    for module, name in (
+        (_aws_identity, "AwsSession"),
+        (_azure_identity, "AzureSession"),
+        (_gcp_identity, "GcpSession"),
+    ):
+        setattr(module, name, _once_per_thread(getattr(module, name)))
+
+
+def _once_per_thread(make: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+    made = threading.local()
+
+    def session(options: t.Mapping[str, t.Any]) -> t.Any:
+        if not hasattr(made, "session"):
+            made.session = make(options)
+        return made.session
+
+    return session
+
+
 class Store:
     """The vars files of the workstations, written as the action vaulted_vars writes them."""
 
@@ -72,21 +96,22 @@ class Store:
         return self._folder / "host_vars" / workstation / "budgetguard_identities.yml"
 
     def read(self, workstation: str) -> dict[str, Record]:
-        """Return the records of a workstation by cloud, decrypted as Ansible does it."""
+        """Return the records of a workstation by cloud, as they are in the file."""
         path = self.path(workstation)
         if not path.exists():
             return {}
-        found = _vault_file.read(path.read_text(encoding="utf-8"), str(path))
-        return {cloud: self._opened(record) for cloud, record in found[VARIABLE].items()}
+        found: dict[str, Record] = _vault_file.read(path.read_text(encoding="utf-8"), str(path))[VARIABLE]
+        return found
 
     def keep(self, workstation: str, cloud: str, record: Record) -> None:
         """Write one record."""
         clear, secret = _identities.parts(record)
         Change({VARIABLE: {cloud: clear}}, {VARIABLE: {cloud: secret}}).make(self.path(workstation), self._vault)
 
-    def _opened(self, value: t.Any) -> t.Any:
+    def opened(self, value: t.Any) -> t.Any:
+        """Return a record, or a value in one, decrypted as Ansible does it."""
         if isinstance(value, dict):
-            return {name: self._opened(item) for name, item in value.items()}
+            return {name: self.opened(item) for name, item in value.items()}
         return self._vault.decrypt(value) if isinstance(value, _vault_file.Ciphertext) else value
 
 
@@ -134,12 +159,12 @@ class Fleet:
             self._provide(workstation, cloud)
         records = self._store.read(workstation)
         for cloud in _identities.to_deliver(records):
-            self._bring(workstation, cloud, records[cloud], delivered=True)
-            record = _identities.delivered_record(records[cloud], [workstation], [workstation])
-            self._store.keep(workstation, cloud, record)
+            before = self._store.opened(records[cloud])
+            self._bring(workstation, cloud, before, delivered=True)
+            self._store.keep(workstation, cloud, _identities.delivered_record(before, [workstation], [workstation]))
 
     def _provide(self, workstation: str, cloud: str) -> None:
-        before = self._store.read(workstation).get(cloud, {})
+        before = self._store.opened(self._store.read(workstation).get(cloud, {}))
         result = self._bring(workstation, cloud, before)
         if result["minted"]:
             self._reaper.key_was_made(cloud)
@@ -163,4 +188,5 @@ class Fleet:
 
 
 if __name__ == "__main__":
+    share_sessions()
     Fleet(Order(**json.load(sys.stdin))).look_after_all()

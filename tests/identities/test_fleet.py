@@ -212,4 +212,5 @@ def assert_all_keys_work(clouds: Clouds) -> None:
     """Fail unless each stored key logs in as the identity it is stored for."""
     for found in clouds.records().values():
         for cloud, record in found.items():
-            assert _credential_trial.try_out(cloud, record["fields"], wait_timeout=0) == record["identity"]
+            fields = clouds.store.opened(record)["fields"]
+            assert _credential_trial.try_out(cloud, fields, wait_timeout=0) == record["identity"]

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_session import (
+    RETRIES,
     AzureSession,
     NotFoundError,
     check_endpoint,
@@ -77,7 +78,7 @@ class Graph:
         self._sleep = sleep
         self._scope = scope_of(endpoint)
         self._base = f"{base}/v1.0"
-        policies = [UserAgentPolicy("budgetguard-techops"), RetryPolicy()]
+        policies = [UserAgentPolicy("budgetguard-techops"), RetryPolicy(**RETRIES)]
         self._client: t.Any = PipelineClient(base, policies=policies)
 
     # ---- applications ----------------------------------------------------------------------------------------------
