@@ -10,6 +10,7 @@ import fcntl
 import os
 import tempfile
 import typing as t
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -71,6 +72,30 @@ class RunVault:
             return None
 
 
+@dataclass(frozen=True)
+class Change:
+    """What should be in a file. Both methods return its variables before and after."""
+
+    variables: Variables
+    secrets: Variables = field(repr=False)
+    absent: tuple[str, ...] = ()
+
+    def foresee(self, path: Path, vault: RunVault) -> tuple[Variables, Variables]:
+        """Change nothing."""
+        found = read(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+        wanted = merge(found, self.variables, self.secrets, self.absent, vault)
+        return found, {name: value for name, value in wanted.items() if value != {}}
+
+    def make(self, path: Path, vault: RunVault) -> tuple[Variables, Variables]:
+        """Replace the file where it differs, with its folder locked."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.parent):
+            before, after = self.foresee(path, vault)
+            if before != after:
+                _replace(path, write(after) if after else None)
+        return before, after
+
+
 class ActionModule(ActionBase):
     """The action budgetguard.techops.vaulted_vars."""
 
@@ -112,14 +137,8 @@ class ActionModule(ActionBase):
             raise VaultFileError(f"{path} is not a plain file")
 
     def _bring(self, path: Path, arguments: dict[str, t.Any], vault: RunVault) -> dict[str, t.Any]:
-        if self._task.check_mode:
-            before, after = self._plan(path, arguments, vault)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(path.parent):
-                before, after = self._plan(path, arguments, vault)
-                if before != after:
-                    _replace(path, write(after) if after else None)
+        change = Change(plain(arguments["variables"]), plain(arguments["secrets"]), tuple(arguments["absent"]))
+        before, after = (change.foresee if self._task.check_mode else change.make)(path, vault)
         return {
             "changed": before != after,
             "path": str(path),
@@ -130,12 +149,6 @@ class ActionModule(ActionBase):
                 "after": _as_text(after),
             },
         }
-
-    @staticmethod
-    def _plan(path: Path, arguments: dict[str, t.Any], vault: RunVault) -> tuple[Variables, Variables]:
-        found = read(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
-        wanted = merge(found, plain(arguments["variables"]), plain(arguments["secrets"]), arguments["absent"], vault)
-        return found, {name: value for name, value in wanted.items() if value != {}}
 
 
 @contextlib.contextmanager

@@ -114,16 +114,16 @@ class Account:
     warnings: tuple[str, ...] = ()
 
 
-def run_identity(module: AnsibleModule, connect: t.Callable[[str], IdentityProvider]) -> t.NoReturn:
-    """Carry out a C(workstation_credential_<cloud>) module and leave with its result.
+Connect = t.Callable[[str], IdentityProvider]
+"""Opens a cloud for one workstation. It gets the workstation's name in the form that names in the cloud allow."""
 
-    C(connect) gets the workstation's name in the form that names in the cloud allow.
-    """
+
+def run_identity(module: AnsibleModule, connect: Connect) -> t.NoReturn:
+    """Carry out a C(workstation_credential_<cloud>) module and leave with its result."""
     hide_json(module)
     account = Account()
     try:
-        provider = connect(check_options(module.params))
-        _carry_out(provider, module.params, module.check_mode, account)
+        result = bring_identity(connect, module.params, module.check_mode, account)
     except MissingLibraryError as exc:
         module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
     except (KeyLostError, ProviderError, ValueError) as exc:
@@ -131,7 +131,18 @@ def run_identity(module: AnsibleModule, connect: t.Callable[[str], IdentityProvi
         module.fail_json(msg=f"{module.params['workstation']}: {str(exc).rstrip('.')}. {done}")
     for warning in account.warnings:
         module.warn(warning)
-    module.exit_json(**_result(account, module.params["key_id"]))
+    module.exit_json(**result)
+
+
+def bring_identity(
+    connect: Connect, params: t.Mapping[str, t.Any], check_mode: bool, account: Account
+) -> dict[str, t.Any]:
+    """Bring an identity to what the options say, and return the module's result. C(account) is kept up to date.
+
+    Raises KeyLostError, ProviderError, and ValueError for options that cannot be meant.
+    """
+    _carry_out(connect(check_options(params)), params, check_mode, account)
+    return _result(account, params["key_id"])
 
 
 def check_options(params: t.Mapping[str, t.Any]) -> str:

@@ -17,6 +17,7 @@ Call = dict[str, t.Any]
 
 AKS = "Microsoft.ContainerService/managedClusters"
 GROUPS = "Microsoft.Resources/subscriptions/resourceGroups"
+ASSIGNMENTS = "Microsoft.Authorization/roleAssignments"
 
 ARM = {
     "AgentPools_CreateOrUpdate": f"{AKS}/agentPools/write",
@@ -32,8 +33,24 @@ ARM = {
     "ResourceGroups_CreateOrUpdate": f"{GROUPS}/write",
     "ResourceGroups_Delete": f"{GROUPS}/delete",
     "ResourceGroups_Get": f"{GROUPS}/read",
+    "RoleAssignments_Create": f"{ASSIGNMENTS}/write",
+    "RoleAssignments_Delete": f"{ASSIGNMENTS}/delete",
+    "RoleAssignments_ListForScope": f"{ASSIGNMENTS}/read",
     "Resources_ListByResourceGroup": f"{GROUPS}/resources/read",
     "Usage_List": "Microsoft.Compute/locations/usages/read",
+}
+
+#: Application permissions of Microsoft Graph that suffice for what the caller has made itself, by the table Permissions
+#: of each call's page below learn.microsoft.com/graph/api.
+GRAPH = {
+    "AddPassword": "Application.ReadWrite.OwnedBy",
+    "DeleteApplication": "Application.ReadWrite.OwnedBy",
+    "DeleteServicePrincipal": "Application.ReadWrite.OwnedBy",
+    "GetApplication": "Application.ReadWrite.OwnedBy",
+    "GetServicePrincipal": "Application.ReadWrite.OwnedBy",
+    "RemovePassword": "Application.ReadWrite.OwnedBy",
+    "UpsertApplication": "Application.ReadWrite.OwnedBy",
+    "UpsertServicePrincipal": "Application.ReadWrite.OwnedBy",
 }
 
 GOOGLE = {
@@ -87,10 +104,13 @@ GOOGLE_SUBRESOURCES = {("patch", "deployments", "scale"): "updateScale", ("get",
 
 
 def needed(cloud: str, calls: t.Iterable[Call]) -> set[str]:
-    """Return all rights that calls need."""
+    """Return all rights that calls need, permissions of Microsoft Graph among them."""
     found: set[str] = set()
     for call in calls:
         if call["service"] in TOKEN_SERVICES:
+            continue
+        if call["service"] == "graph":
+            found.add(GRAPH[call["action"]])
             continue
         if call["service"] == "kube":
             verb, _space, resource = call["action"].partition(" ")

@@ -143,6 +143,25 @@ def test_graphs_permission_is_read_from_the_token(
     assert (len(found.missing), found.unchecked) == (missing, ())
 
 
+@pytest.mark.parametrize("endpoint", [None, "https://graph.microsoft.us"])
+def test_graph_is_asked_where_identities_are_made(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, endpoint: str | None
+) -> None:
+    asked: list[str] = []
+    log_in = AzureSession.token
+
+    def token(session: AzureSession, scope: str, doing: str) -> str:
+        if "graph" not in scope:
+            return log_in(session, scope, doing)
+        asked.append(scope)
+        return _token({"roles": ["Application.ReadWrite.OwnedBy"]})
+
+    monkeypatch.setattr(AzureSession, "token", token)
+    options = {**Cluster(sandbox, "azure").options(), "graph_endpoint": endpoint}
+    assert _azure_permissions.look(options, ["identities"]).unchecked == ()
+    assert asked == [f"{endpoint or 'https://graph.microsoft.com'}/.default"]
+
+
 # ---- Google Cloud ---------------------------------------------------------------------------------------------------
 
 

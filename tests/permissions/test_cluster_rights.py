@@ -14,11 +14,13 @@ import pytest
 import yaml
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _azure_rights, _gcp_rights
+from tests.azure.artist import Artist as AzureArtist
 from tests.clusters.cluster import CLOUDS, Cluster, assert_fine
 from tests.gcp.artist import Artist
-from tests.permissions.kube_rights import AKS, needed
+from tests.permissions.kube_rights import AKS, GRAPH, needed
 from tests.sandbox import Sandbox
 from tests.tools import layout, policy_files
+from tests.unit.azure.conftest import LED_BY
 
 FLUX, LLAMA = "FLUX Dev@a100-80gb", "Llama 3.1"
 FLUX_NAME = "nim-flux-dev-a100-80gb"
@@ -27,6 +29,7 @@ RIGHTS = {"azure": _azure_rights.RIGHTS, "gcp": _gcp_rights.RIGHTS}
 
 NOT_RECORDED: dict[tuple[str, str], dict[str, str]] = {
     ("azure", "deployer"): {},
+    ("azure", "identities"): {},
     ("azure", "readonly"): {},
     ("gcp", "deployer"): {
         "container.clusters.connect": "GKE asks for it with dns_endpoint",
@@ -128,6 +131,24 @@ def test_the_identities_role_of_google_is_exact(sandbox: Sandbox) -> None:
     assert_exact("gcp", "identities", sandbox.control.calls())
 
 
+def test_the_identities_role_of_azure_is_exact(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LED_BY:
+        monkeypatch.setenv(name, sandbox.env[name])
+    artist = AzureArtist(sandbox)
+    artist.make_cluster()
+    object_id, _fields = artist.make_identity()
+    sandbox.control.clear_calls()
+    first = artist.run()
+    new = artist.run(key_id=first["key"]["id"], rotate=True)
+    artist.run(key_id=new["key"]["id"], previous_key_id=first["key"]["id"], delivered=True)
+    artist.run(state="absent")
+    artist.run(workstation="ws-02", principal=object_id)
+    artist.run(workstation="ws-02", principal=object_id, state="absent")
+    calls = sandbox.control.calls()
+    assert_exact("azure", "identities", calls)
+    assert {*GRAPH} == {call["action"] for call in calls if call["service"] == "graph"}
+
+
 def test_no_role_may_open_a_shell_or_read_keys_it_does_not_write() -> None:
     for role in ("identities", "readonly"):
         for cloud, rights in RIGHTS.items():
@@ -143,6 +164,8 @@ def assert_exact(cloud: str, role: str, calls: list[dict[str, t.Any]]) -> None:
     held = {right.name for right in RIGHTS[cloud][role]}
     if cloud == "azure" and role == "deployer":
         held |= {right.name for right in _azure_rights.ELSEWHERE["deployer_quotas"]}
+    if cloud == "azure" and role == "identities":
+        held.add(_azure_rights.GRAPH_PERMISSION)
     wanted = needed(cloud, calls)
     assert wanted - held == set(), "calls that the role does not allow"
     assert held - wanted == set(NOT_RECORDED[cloud, role]), "rights that no call needs"

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_session import (
+    RETRIES,
     AzureSession,
     NotFoundError,
     check_endpoint,
@@ -52,6 +53,16 @@ _ONCE: dict[str, t.Any] = {"retry_total": 0}
 Json = dict[str, t.Any]
 
 
+def base_of(endpoint: str | None) -> str:
+    """Return where Microsoft Graph is. Raises ValueError for an address that is none."""
+    return check_endpoint("graph_endpoint", endpoint or PUBLIC, PUBLIC)
+
+
+def scope_of(endpoint: str | None) -> str:
+    """Return the scope of tokens for Microsoft Graph. Each sovereign cloud has its own."""
+    return f"{base_of(endpoint)}/.default"
+
+
 class UncertainError(ProviderError):
     """Nobody knows whether a secret was made: Graph failed, or its answer was lost."""
 
@@ -62,12 +73,12 @@ class Graph:
     def __init__(
         self, session: AzureSession, endpoint: str | None, sleep: t.Callable[[float], None] = time.sleep
     ) -> None:
-        base = check_endpoint("graph_endpoint", endpoint or PUBLIC, PUBLIC)
+        base = base_of(endpoint)
         self._session = session
         self._sleep = sleep
-        self._scope = f"{base}/.default"
+        self._scope = scope_of(endpoint)
         self._base = f"{base}/v1.0"
-        policies = [UserAgentPolicy("budgetguard-techops"), RetryPolicy()]
+        policies = [UserAgentPolicy("budgetguard-techops"), RetryPolicy(**RETRIES)]
         self._client: t.Any = PipelineClient(base, policies=policies)
 
     # ---- applications ----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.budgetguard.techops.plugins.module_utils._permissions import Findings, Gap, split_optional
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _azure_rights as rights
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_graph import scope_of
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_session import (
     AzureSession,
     NotFoundError,
@@ -19,7 +20,6 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._az
 
 API = "2022-04-01"
 PATH = "providers/Microsoft.Authorization/permissions"
-GRAPH_SCOPE = "https://graph.microsoft.com/.default"
 
 NOTE = (
     "Deny assignments, Azure Policy and conditions of role assignments are not in Azure's answer. In a cluster without "
@@ -39,7 +39,7 @@ def look(options: t.Mapping[str, t.Any], roles: t.Sequence[str]) -> Findings:
     if "deployer" in roles:
         found = _with_quotas(session, found)
     if "identities" in roles:
-        found = _with_graph(session, found)
+        found = _with_graph(session, found, scope_of(options.get("graph_endpoint")))
     return dataclasses.replace(found, identity=session.identity, notes=(*found.notes, NOTE))
 
 
@@ -69,11 +69,11 @@ def _with_quotas(session: AzureSession, found: Findings) -> Findings:
     return dataclasses.replace(found, checked=found.checked + extra.checked, notes=(*found.notes, *extra.notes))
 
 
-def _with_graph(session: AzureSession, found: Findings) -> Findings:
+def _with_graph(session: AzureSession, found: Findings, scope: str) -> Findings:
     """Add the permission of Microsoft Graph, which Azure Resource Manager does not know."""
     where = "Microsoft Graph"
     try:
-        held = rights.graph_permissions(session.token(GRAPH_SCOPE, f"log in to {where}"))
+        held = rights.graph_permissions(session.token(scope, f"log in to {where}"))
     except ProviderError as exc:
         return dataclasses.replace(found, unchecked=(*found.unchecked, f"{rights.GRAPH_PERMISSION} on {where}: {exc}"))
     if not held:

@@ -45,6 +45,10 @@ OPERATION_TIMEOUT = 3600.0
 PAUSE = 15.0
 """Seconds between two looks at what Azure is doing, unless its answer or the module's options say otherwise."""
 
+RETRIES: t.Mapping[str, t.Any] = {"retry_status": 7, "retry_backoff_max": 10}
+"""How often a call is tried again while Azure throttles or fails in passing. The SDK's own default of 3 is too little
+where many workstations are looked after at once; its longest pause of two minutes would be too long then."""
+
 _PASSING_STATUSES = (409, 412)
 _PASSING_CODES = ("OperationPreempted",)
 _MISSING_CODES = (
@@ -78,7 +82,7 @@ class AzureSession:
         endpoint = options.get("resource_manager_endpoint")
         where = _endpoint(endpoint) if endpoint else {}
         self.client = ContainerServiceClient(
-            self._credential, self.subscription, polling_interval=t.cast(int, self.pause), **where
+            self._credential, self.subscription, polling_interval=t.cast(int, self.pause), **RETRIES, **where
         )
 
     def token(self, scope: str, doing: str) -> str:
