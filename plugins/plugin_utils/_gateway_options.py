@@ -29,8 +29,12 @@ class GatewayError(ValueError):
     """The inventory asks for what cannot be. The text names the variable, and holds no secret."""
 
 
-def options(variables: Variables, now: datetime.datetime) -> dict[str, t.Any]:
+def options(
+    variables: Variables, now: datetime.datetime, deny: t.Mapping[str, t.Any] | None = None
+) -> dict[str, t.Any]:
     """Return the option ``gateway`` of a target's module. It is empty where the inventory asks for no gateway's login.
+
+    ``deny`` are names and times that join the inventory's deny list.
 
     Raises GatewayError.
     """
@@ -43,7 +47,8 @@ def options(variables: Variables, now: datetime.datetime) -> dict[str, t.Any]:
     if variables.get("nim_gateway_studio"):
         found["studio"] = str(variables["nim_gateway_studio"])
         found["public_keys"] = _public_keys(_mapping(variables, "nim_gateway_keys"))
-        found["denied"] = {name: _text(moment) for name, moment in _mapping(variables, "nim_gateway_denied").items()}
+        denied = {**_mapping(variables, "nim_gateway_denied"), **(deny or {})}
+        found["denied"] = {str(name): _text(moment) for name, moment in denied.items()}
     # On ECS the load balancer speaks HTTPS, with a certificate of AWS's.
     if tls != NO_TLS and not _is_on_ecs(variables):
         pair = _of_studio_ca(variables, now) if tls == STUDIO_CA else _given(variables)

@@ -134,7 +134,7 @@ def test_hook_holds_a_call_up_without_holding_up_others(client: Clients, control
         ("ecs", "update_cluster_settings", {"cluster": "x", "settings": [{"name": "containerInsights"}]}),
         ("service-quotas", "get_service_quota", {"ServiceCode": "ec2", "QuotaCode": "L-DB2E81BA"}),
         ("autoscaling", "start_instance_refresh", {"AutoScalingGroupName": "x"}),
-        ("iam", "simulate_principal_policy", {"PolicySourceArn": "a" * 20, "ActionNames": ["s3:x"]}),
+        ("iam", "simulate_custom_policy", {"PolicyInputList": ["{}"], "ActionNames": ["s3:x"]}),
         ("pricing", "get_products", {"ServiceCode": "AmazonEC2"}),
         ("ec2", "get_capacity_manager_attributes", {}),
     ],
