@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 import tempfile
 import typing as t
@@ -40,6 +41,9 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 _HIDING = (".yml", ".yaml", ".json")
 """Endings of vars files that Ansible reads only if there is no folder of the same name."""
+
+_UNFINISHED = ".new"
+"""How the name of a file ends that is being written."""
 
 
 class RunVault:
@@ -90,6 +94,7 @@ class Change:
         """Replace the file where it differs, with its folder locked."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.parent):
+            _remove_leftovers(path)
             before, after = self.foresee(path, vault)
             if before != after:
                 _replace(path, write(after) if after else None)
@@ -162,12 +167,18 @@ def _locked(folder: Path) -> t.Iterator[None]:
         os.close(handle)
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a run that was killed while it wrote has left. With the folder locked, nobody else is writing."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
+        leftover.unlink()
+
+
 def _replace(path: Path, text: str | None) -> None:
     """Write the whole file or nothing; None removes it."""
     if text is None:
         path.unlink(missing_ok=True)
         return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             if path.exists():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 import warnings
 from collections.abc import Iterator
@@ -185,6 +186,9 @@ def _disturb(owner: Account) -> None:
     for group in elb.describe_target_groups()["TargetGroups"]:
         elb.modify_target_group(TargetGroupArn=group["TargetGroupArn"], HealthCheckPath="/v1/models")
     ecs.delete_service(cluster="budgetguard", service=LLAMA_NAME, force=True)
+    # While it drains, a run makes a new one and does not look what is left of the old one.
+    while ecs.describe_services(cluster="budgetguard", services=[LLAMA_NAME])["services"][0]["status"] != "INACTIVE":
+        time.sleep(0.05)
 
 
 def _await_reasons(account: Account) -> None:

@@ -125,3 +125,15 @@ def test_places_that_cannot_be_written_to(path: str) -> None:
     """Before any key is made."""
     with pytest.raises(_vault_file.VaultFileError, match=r"must be absolute|is not a folder that"):
         vaulted_vars.ActionModule._check_place(Path(path))
+
+
+def test_what_a_killed_run_has_left_goes_with_the_next_write(vault: vaulted_vars.RunVault, tmp_path: Path) -> None:
+    """Also where there is nothing to write; files of others with such names, as of an editor, stay."""
+    path = tmp_path / "identities.yml"
+    change = vaulted_vars.Change(*record("AKIA1", SECRET))
+    swap = tmp_path / ".identities.yml.swp"
+    swap.touch()
+    for _run in range(2):
+        (tmp_path / ".identities.yml.x1y2z3.new").write_text("half a fi")
+        change.make(path, vault)
+        assert sorted(tmp_path.iterdir()) == [swap, path]
