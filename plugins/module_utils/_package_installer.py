@@ -547,6 +547,19 @@ def _gib(size: int) -> str:
 # ---- Docker ----------------------------------------------------------------------------------------------------------
 
 
+class Child(subprocess.Popen):
+    """A program that is fed or read while it runs, and that is ended if the block around it fails.
+
+    Images are larger than memory, and AnsibleModule.run_command keeps there all that it gives and takes.
+    """
+
+    def __exit__(self, kind: t.Any, value: t.Any, traceback: t.Any) -> None:
+        """Leave the block. Waits until the program has ended."""
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, traceback)
+
+
 class Docker:
     """The docker command of this workstation."""
 
@@ -566,21 +579,21 @@ class Docker:
         if without is not None:
             environment = {key: value for key, value in environment.items() if not re.match(without, key)}
         try:
-            done = subprocess.run(
+            with Child(
                 list(words),
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=seconds,
-                check=False,
-            )
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as process:
+                out, err = process.communicate(timeout=seconds)
         except FileNotFoundError as exc:
             raise WorkstationError(f"{doing}: the program {words[0]} is not on this workstation") from exc
         except subprocess.TimeoutExpired as exc:
             raise InstallError(f"{doing}: {words[0]} gave no answer within {seconds:g} seconds") from exc
         except OSError as exc:
             raise WorkstationError(f"{doing}: {words[0]} cannot be run: {exc.strerror}") from exc
-        return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
     def run(self, doing: str, *words: str) -> str:
         """Call docker and return what it printed."""
@@ -635,7 +648,7 @@ class Docker:
     def feed(self, doing: str, words: t.Sequence[str], write: t.Callable[[t.IO[bytes]], None]) -> str:
         """Call docker and let ``write`` write its input. If that raises, docker is ended before its input is whole."""
         try:
-            process = subprocess.Popen(
+            process = Child(
                 [self.command, *words],
                 env=self._environment,
                 stdin=subprocess.PIPE,
@@ -648,14 +661,10 @@ class Docker:
             said: list[bytes] = []
             reader = threading.Thread(target=lambda: said.append(_all_of(process.stdout)), daemon=True)
             reader.start()
-            try:
-                with contextlib.suppress(BrokenPipeError):
-                    if process.stdin is not None:
-                        write(process.stdin)
-                        process.stdin.close()
-            except BaseException:
-                process.kill()
-                raise
+            with contextlib.suppress(BrokenPipeError):
+                if process.stdin is not None:
+                    write(process.stdin)
+                    process.stdin.close()
             code = process.wait()
             reader.join()
         text = b"".join(said).decode("utf-8", "replace")

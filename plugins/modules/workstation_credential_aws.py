@@ -142,18 +142,14 @@ other_keys:
   elements: str
   sample: []
 credentials:
-  description: The new key, under the names that ComfyUI-BudgetGuard uses. B(Secret.)
+  description:
+    - The new key, under the names that ComfyUI-BudgetGuard uses. B(Secret.)
+    - C(Access Key ID) is its id, C(Secret Access Key) the secret.
   returned: when a key was made
   type: dict
-  contains:
-    Access Key ID:
-      description: The access key id.
-      type: str
-      sample: AKIAIOSFODNN7EXAMPLE
-    Secret Access Key:
-      description: The secret.
-      type: str
-      sample: wJalr...
+  sample:
+    Access Key ID: AKIAIOSFODNN7EXAMPLE
+    Secret Access Key: wJalr...
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -150,34 +150,19 @@ other_keys:
   elements: str
   sample: []
 credentials:
-  description: The new secret and what belongs to it, under the names that ComfyUI-BudgetGuard uses. B(Secret.)
+  description:
+    - The new secret and what belongs to it, under the names that ComfyUI-BudgetGuard uses. B(Secret.)
+    - C(Subscription ID), C(Tenant ID), V(Client ID (Application ID\)), C(Client Secret), and of the cluster
+      C(Resource Group) and C(Region). The last one is missing where O(region) is not set and there is no cluster yet.
   returned: when a secret was made
   type: dict
-  contains:
-    Subscription ID:
-      description: The subscription.
-      type: str
-      sample: 00000000-0000-0000-0000-000000000000
-    Tenant ID:
-      description: The Entra tenant.
-      type: str
-      sample: 44444444-5555-6666-7777-888888888888
-    Client ID (Application ID):
-      description: The application.
-      type: str
-      sample: 22222222-3333-4444-5555-666666666666
-    Client Secret:
-      description: The secret.
-      type: str
-      sample: abc8Q~...
-    Resource Group:
-      description: The resource group of the cluster.
-      type: str
-      sample: nims
-    Region:
-      description: The region of the cluster. Missing where O(region) is not set and there is no cluster yet.
-      type: str
-      sample: eastus
+  sample:
+    Subscription ID: 00000000-0000-0000-0000-000000000000
+    Tenant ID: 44444444-5555-6666-7777-888888888888
+    Client ID (Application ID): 22222222-3333-4444-5555-666666666666
+    Client Secret: abc8Q~...
+    Resource Group: nims
+    Region: eastus
 """
 
 from ansible.module_utils.basic import AnsibleModule

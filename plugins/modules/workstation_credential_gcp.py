@@ -167,26 +167,17 @@ other_keys:
   elements: str
   sample: []
 credentials:
-  description: The new key, under the names that ComfyUI-BudgetGuard uses. B(Secret.)
+  description:
+    - The new key, under the names that ComfyUI-BudgetGuard uses. B(Secret.)
+    - C(Project ID), C(Service Account JSON) with the content of the key file, which is the secret, and of the cluster
+      C(Region) and C(Zone), the last one empty where it is in a whole region.
   returned: when a key was made
   type: dict
-  contains:
-    Project ID:
-      description: The project.
-      type: str
-      sample: my-studio
-    Service Account JSON:
-      description: The content of the key file. This is the secret.
-      type: str
-      sample: '{"type": "service_account", ...}'
-    Region:
-      description: The region of the cluster.
-      type: str
-      sample: us-central1
-    Zone:
-      description: The zone of the cluster, empty where it is in a whole region.
-      type: str
-      sample: us-central1-a
+  sample:
+    Project ID: my-studio
+    Service Account JSON: '{"type": "service_account", ...}'
+    Region: us-central1
+    Zone: us-central1-a
 """
 
 from ansible.module_utils.basic import AnsibleModule

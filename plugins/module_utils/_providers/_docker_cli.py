@@ -25,6 +25,7 @@ import types
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _program
+from ansible_collections.budgetguard.techops.plugins.module_utils._package_installer import Child
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 
 SECONDS = 120
@@ -143,7 +144,7 @@ class DockerCli:
         """
         with tempfile.TemporaryFile() as errors:
             try:
-                process = subprocess.Popen(
+                process = Child(
                     [self.command, *words],
                     env={**os.environ, **self._environment()},
                     stdin=subprocess.DEVNULL,

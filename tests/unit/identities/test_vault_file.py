@@ -45,13 +45,14 @@ class Unsafe(str):
     """A text as ansible-core before 2.19 marks it: str() of it is another of its kind."""
 
     def __str__(self) -> str:
-        return Unsafe(super().__str__())
+        """Return it as it is, not as a plain text."""
+        return self
 
 
 def test_marked_texts_are_written_as_plain_ones() -> None:
     """At any depth, names and values."""
     found = _vault_file.plain({Unsafe("a"): [Unsafe("b"), {Unsafe("c"): 1}]})
-    assert type(next(iter(found))) is str
+    assert not isinstance(next(iter(found)), Unsafe)
     assert _vault_file.write(found).endswith("a:\n- b\n- c: 1\n")
 
 

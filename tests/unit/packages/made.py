@@ -26,7 +26,7 @@ def sha(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def image(layers: t.Sequence[bytes] = LAYERS) -> tuple[bytes, bytes, list[bytes]]:
+def an_image(layers: t.Sequence[bytes] = LAYERS) -> tuple[bytes, bytes, list[bytes]]:
     """Return manifest, config and blobs of an image."""
     packed = [gzip.compress(layer, mtime=0) for layer in layers]
     config = json.dumps(
@@ -60,11 +60,11 @@ class MadeUp(_package_build.Source):
     def order(self, images: t.Sequence[str]) -> list[str]:
         return list(images)
 
-    def write(self, image_name: str, writer: _package_build.PackageWriter) -> dict[str, t.Any]:
-        manifest, config, blobs = image()
+    def write(self, image: str, writer: _package_build.PackageWriter) -> dict[str, t.Any]:
+        manifest, config, blobs = an_image()
         for blob in (config, *blobs):
             writer.blob([blob], sha(blob).partition(":")[2])
-        return _package_build.image_entry(image_name, "sha256:one", manifest, writer)
+        return _package_build.image_entry(image, "sha256:one", manifest, writer)
 
 
 def items(nodes: t.Sequence[t.Mapping[str, t.Any]] = ()) -> list[_package.Item]:

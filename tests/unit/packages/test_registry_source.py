@@ -161,7 +161,7 @@ def failure(images: RegistrySource) -> str:
 
 
 def test_blobs_as_they_are(registry: Registry) -> None:
-    manifest, config, layers = made.image()
+    manifest, config, layers = made.an_image()
     registry.add(manifest, build.OCI_MANIFEST, config, *layers)
     images = source(registry)
     assert images.identity("nvcr.io/nim/x:1.0") == made.sha(manifest)
@@ -176,7 +176,7 @@ def test_blobs_as_they_are(registry: Registry) -> None:
 
 
 def test_manifest_of_dockers_own_kind_becomes_ocis(registry: Registry) -> None:
-    manifest, config, layers = made.image()
+    manifest, config, layers = made.an_image()
     parsed = json.loads(manifest)
     parsed["mediaType"] = DOCKER
     for layer in parsed["layers"]:
@@ -190,7 +190,7 @@ def test_manifest_of_dockers_own_kind_becomes_ocis(registry: Registry) -> None:
 
 
 def test_list_of_architectures(registry: Registry) -> None:
-    manifest, config, layers = made.image()
+    manifest, config, layers = made.an_image()
     listed = [
         {"digest": made.sha(manifest), "platform": {"os": "linux", "architecture": "amd64"}},
         {"digest": made.sha(b""), "platform": {"os": "unknown", "architecture": "unknown"}},
@@ -205,7 +205,7 @@ def test_list_of_architectures(registry: Registry) -> None:
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_connection_that_breaks_goes_on_where_it_broke(registry: Registry, ranges: bool) -> None:
-    manifest, config, layers = made.image()
+    manifest, config, layers = made.an_image()
     registry.add(manifest, build.OCI_MANIFEST, config, *layers)
     images = source(registry)
     images.identity("nvcr.io/nim/x:1.0")
@@ -215,7 +215,7 @@ def test_connection_that_breaks_goes_on_where_it_broke(registry: Registry, range
 
 
 def test_connection_that_always_breaks(registry: Registry) -> None:
-    manifest, config, layers = made.image()
+    manifest, config, layers = made.an_image()
     registry.add(manifest, build.OCI_MANIFEST, config, *layers)
     images = source(registry)
     images.identity("nvcr.io/nim/x:1.0")
@@ -224,7 +224,7 @@ def test_connection_that_always_breaks(registry: Registry) -> None:
 
 
 def test_token_that_has_run_out(registry: Registry) -> None:
-    manifest, config, layers = made.image()
+    manifest, config, layers = made.an_image()
     registry.add(manifest, build.OCI_MANIFEST, config, *layers)
     images = source(registry)
     images.identity("nvcr.io/nim/x:1.0")
@@ -234,7 +234,7 @@ def test_token_that_has_run_out(registry: Registry) -> None:
 
 
 def test_layer_that_is_another(registry: Registry) -> None:
-    manifest, config, layers = made.image()
+    manifest, config, layers = made.an_image()
     registry.add(manifest, build.OCI_MANIFEST, config, *layers)
     place = f"/v2/nim/x/blobs/{made.sha(layers[1])}"
     registry.content[place] = ("", b"z" * len(layers[1]))
