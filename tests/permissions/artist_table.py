@@ -13,6 +13,10 @@ from __future__ import annotations
 import sys
 import typing as t
 
+from tests.tools import layout
+
+sys.path.insert(0, str(layout.LINKS))
+
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import MANAGED_TAG
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _kube_objects as kube
 from tests.permissions.holder import read
@@ -22,6 +26,8 @@ from tests.sandbox.state import ACCOUNT_ID
 STUDIO, ELSEWHERE = "203.0.113.7", "198.51.100.7"
 ECS = f"arn:aws:ecs:us-east-1:{ACCOUNT_ID}"
 SERVICE = f"{ECS}:service/budgetguard/nim-flux-dev-l40s"
+GATEWAY = f"{ECS}:service/budgetguard/gateway"
+GATEWAY_TASK = f"{ECS}:task-definition/budgetguard-gateway-12345678:1"
 OURS = {f"aws:ResourceTag/{MANAGED_TAG}": "true"}
 SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT_ID}:secret:budgetguard/nim-abc123"
 USER = f"arn:aws:iam::{ACCOUNT_ID}:user/budgetguard/ws-ws-02"
@@ -58,6 +64,16 @@ ROWS: list[tuple[str, Aws, Rule | None]] = [
         "switch other services of the account or cluster",
         ("ecs:UpdateService", f"{ECS}:service/render/farm", {}),
         ("patch", "apps", "statefulsets/scale"),
+    ),
+    (
+        "give the gateway another configuration, such as an old deny list",
+        ("ecs:UpdateService", GATEWAY, {**OURS, "ecs:task-definition": GATEWAY_TASK}),
+        ("patch", "", "configmaps"),
+    ),
+    (
+        "switch the gateway off, for all",
+        ("ecs:UpdateService", GATEWAY, OURS),
+        ("patch", "apps", "deployments/scale"),
     ),
     ("read the NGC key", ("secretsmanager:GetSecretValue", SECRET, {}), ("get", "", "secrets")),
     ("run a container of its own", ("ecs:RunTask", f"{ECS}:task-definition/x:1", {}), ("create", "", "pods")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _tokens
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_session import AwsSession
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_settings import AwsSettings
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.aws import Aws
@@ -29,6 +30,12 @@ def read(name: str) -> Policy:
     """Return a policy as it lies in policies/aws, for the sandbox's account."""
     document: Policy = json.loads((FOLDER / f"{name}.json").read_text().replace(ACCOUNT, ACCOUNT_ID))
     return document
+
+
+def with_gateway(**changes: t.Any) -> dict[str, t.Any]:
+    """Return settings of a target whose gateway asks for tokens."""
+    keys = [_tokens.public_key(_tokens.new_signing_key())]
+    return {"gateway": {"studio": "example-studio", "public_keys": keys, **changes}}
 
 
 class Holder:

@@ -18,6 +18,7 @@ Call = dict[str, t.Any]
 AKS = "Microsoft.ContainerService/managedClusters"
 GROUPS = "Microsoft.Resources/subscriptions/resourceGroups"
 ASSIGNMENTS = "Microsoft.Authorization/roleAssignments"
+WORKSPACES = "Microsoft.OperationalInsights/workspaces"
 
 ARM = {
     "AgentPools_CreateOrUpdate": f"{AKS}/agentPools/write",
@@ -38,6 +39,7 @@ ARM = {
     "RoleAssignments_ListForScope": f"{ASSIGNMENTS}/read",
     "Resources_ListByResourceGroup": f"{GROUPS}/resources/read",
     "Usage_List": "Microsoft.Compute/locations/usages/read",
+    "Workspaces_Get": f"{WORKSPACES}/read",
 }
 
 #: Application permissions of Microsoft Graph that suffice for what the caller has made itself, by the table Permissions
@@ -73,6 +75,7 @@ GOOGLE = {
     "GetServiceAccount": "iam.serviceAccounts.get",
     "ListServiceAccountKeys": "iam.serviceAccountKeys.list",
     "SetIamPolicy": "resourcemanager.projects.setIamPolicy",
+    "entries.list": "logging.logEntries.list",
 }
 
 #: Groups of API, as Azure writes them in front of a kind.
@@ -111,6 +114,11 @@ def needed(cloud: str, calls: t.Iterable[Call]) -> set[str]:
             continue
         if call["service"] == "graph":
             found.add(GRAPH[call["action"]])
+            continue
+        if call["service"] == "log-analytics":
+            # By learn.microsoft.com/azure/azure-monitor/logs/manage-access: to ask, and each table that is asked for.
+            table = call["params"]["query"].split()[0]
+            found |= {f"{WORKSPACES}/query/read", f"{WORKSPACES}/query/{table}/read"}
             continue
         if call["service"] == "kube":
             verb, _space, resource = call["action"].partition(" ")

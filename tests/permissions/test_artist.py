@@ -31,6 +31,7 @@ def test_start_stop_and_look_is_all_that_is_allowed() -> None:
     assert yes == {
         "start or stop a NIM",
         "see whether it runs",
+        "switch the gateway off, for all",
         "switch a NIM to another image that the deployer has registered for this cluster",
     }
 
@@ -53,6 +54,7 @@ def test_a_key_of_a_workstation_starts_and_stops_and_does_nothing_else(running_s
     for attempt in (
         lambda: ecs.update_service(**service, taskDefinition="miner:1"),
         lambda: ecs.update_service(**service, enableExecuteCommand=True),
+        lambda: ecs.update_service(cluster="budgetguard", service="gateway", desiredCount=0),
         lambda: ecs.register_task_definition(family="budgetguard-nim-x", containerDefinitions=[image]),
         lambda: ecs.run_task(cluster="budgetguard", taskDefinition=own["taskDefinition"]),
         lambda: ecs.delete_service(**service, force=True),

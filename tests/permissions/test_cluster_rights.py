@@ -5,22 +5,33 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import time
 import typing as t
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _azure_rights, _gcp_rights
+from ansible_collections.budgetguard.techops.plugins.module_utils import _ca, _usage
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers import (
+    _azure_rights,
+    _azure_usage,
+    _gcp_rights,
+    _gcp_usage,
+)
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _kube_objects as objects
 from tests.azure.artist import Artist as AzureArtist
 from tests.clusters.cluster import CLOUDS, Cluster, assert_fine
 from tests.gcp.artist import Artist
+from tests.permissions.holder import with_gateway
 from tests.permissions.kube_rights import AKS, GRAPH, needed
 from tests.sandbox import Sandbox
 from tests.tools import layout, policy_files
 from tests.unit.azure.conftest import LED_BY
+from tests.usage.logs import switch_on_monitoring
 
 FLUX, LLAMA = "FLUX Dev@a100-80gb", "Llama 3.1"
 FLUX_NAME = "nim-flux-dev-a100-80gb"
@@ -85,19 +96,37 @@ def test_the_deployer_needs_exactly_its_role(cluster: Cluster) -> None:
 
 
 def _life(cluster: Cluster) -> Iterator[t.Any]:
-    """Do all that a deployer does: make, change, switch, look, remove."""
+    """Do all that a deployer does: make, change, switch, look, turn tokens on, renew and revoke them, remove."""
+    front, renewed = _fronts()
     yield cluster.run(FLUX, LLAMA, check_mode=True)
     yield cluster.run(FLUX, LLAMA)
-    yield cluster.run({"node": "FLUX Dev", "gpu_tier": "a100-80gb", "replicas": 2}, LLAMA)
-    yield cluster.run(FLUX, state="started", wait=False)
-    if cluster.cloud == "azure":
-        yield cluster.run(FLUX, state="stopped", settings={"stop_cluster": True})
-    else:
-        yield cluster.run(FLUX, state="stopped")
+    yield cluster.run({"node": "FLUX Dev", "gpu_tier": "a100-80gb", "replicas": 2}, LLAMA, settings=front)
+    assert cluster.objects()["Secret"] == [objects.GATEWAY_TLS, "ngc-api", "ngc-pull"]
+    outcome = cluster.run(gateway_only=True, settings=renewed)
+    assert {step.kind for step in outcome.done} == {"secret", "gateway_config", "gateway_deployment"}
+    yield outcome
+    yield cluster.run(FLUX, state="started", wait=False, settings=renewed)
+    stopping = {**renewed, "stop_cluster": True} if cluster.cloud == "azure" else renewed
+    yield cluster.run(FLUX, state="stopped", settings=stopping)
     cluster.control.nim(FLUX_NAME, "exits", log_lines=["no licence"])
-    yield cluster.run(FLUX, state="started", wait=False)
+    yield cluster.run(FLUX, state="started", wait=False, settings=renewed)
     _await_reason(cluster)
-    yield cluster.run(FLUX, LLAMA, state="absent", purge_shared=True)
+    yield cluster.run(FLUX, LLAMA, state="absent", purge_shared=True, settings=renewed)
+
+
+def _fronts() -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Return settings of a gateway with TLS and tokens, and the same with another certificate and a lost laptop."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    authority = _ca.new_ca("example-studio", now)
+    host = "nims.studio.example"
+
+    def pair(*names: str) -> dict[str, str]:
+        certificate, key = _ca.leaf(*authority, list(names), now)
+        return {"certificate": certificate, "private_key": key}
+
+    front = with_gateway(**pair(host))["gateway"]
+    renewed = {**front, **pair(host, "other.studio.example"), "denied": {"ws-01": "2099-01-01T00:00:00Z"}}
+    return {"endpoint_host": host, "gateway": front}, {"endpoint_host": host, "gateway": renewed}
 
 
 def _await_reason(cluster: Cluster) -> None:
@@ -117,7 +146,22 @@ def test_reading_needs_exactly_the_readonly_role(cluster: Cluster) -> None:
     cluster.control.clear_calls()
     _await_reason(cluster)
     cluster.provider().progress([FLUX_NAME])
+    if cluster.cloud == "azure":
+        looking = cluster.control.calls()
+        switch_on_monitoring(cluster)
+        cluster.control.clear_calls()
+        empty += looking
+    _usage_of(cluster)
     assert_exact(cluster.cloud, "readonly", [*empty, *cluster.control.calls()])
+
+
+def _usage_of(cluster: Cluster) -> None:
+    """Read the gateway's log; on Azure the workspace is looked for first."""
+    now = time.time()
+    connect: t.Any = {"azure": _azure_usage.AzureUsage.connect, "gcp": _gcp_usage.GcpUsage.connect}[cluster.cloud]
+    options = cluster.options(log_analytics_endpoint=cluster.sandbox.env["AZURE_LOG_ANALYTICS_ENDPOINT"])
+    seen = connect(options).read(_usage.Ask(now - 3600, now), now)
+    assert (seen.problems, seen.groups) == ((), [])
 
 
 def test_the_identities_role_of_google_is_exact(sandbox: Sandbox) -> None:

@@ -10,6 +10,7 @@ import typing as t
 
 import boto3
 import pytest
+from azure.mgmt.containerservice import models
 
 from ansible_collections.budgetguard.techops.plugins.modules import nim_usage_info
 from tests.clusters.cluster import SETTINGS, Cluster
@@ -101,3 +102,16 @@ class GcpLogs(ClusterLogs):
 
 
 CLOUDS: dict[str, type[Logs]] = {kind.cloud: kind for kind in (AwsLogs, AzureLogs, GcpLogs)}
+
+
+def switch_on_monitoring(cluster: Cluster) -> None:
+    """Do what ``az aks enable-addons --addons monitoring`` does."""
+    session: t.Any = t.cast("t.Any", cluster.provider()).cloud.session
+    found = session.client.managed_clusters.get("studio", "budgetguard")
+    workspace = (
+        f"/subscriptions/{session.subscription}/resourceGroups/logs/providers/Microsoft.OperationalInsights/"
+        "workspaces/studio-logs"
+    )
+    addon = models.ManagedClusterAddonProfile(enabled=True, config={"logAnalyticsWorkspaceResourceID": workspace})
+    found.addon_profiles = {"omsagent": addon}
+    session.client.managed_clusters.begin_create_or_update("studio", "budgetguard", found).result()

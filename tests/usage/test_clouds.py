@@ -11,14 +11,12 @@ import typing as t
 import boto3
 import botocore.exceptions
 import pytest
-from azure.mgmt.containerservice import models
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _azure_usage, _gcp_usage
-from tests.clusters.cluster import Cluster
 from tests.sandbox import Sandbox
 from tests.unit.usage import day
-from tests.usage.logs import GROUP, REGION, AwsLogs, AzureLogs, GcpLogs
+from tests.usage.logs import GROUP, REGION, AwsLogs, AzureLogs, GcpLogs, switch_on_monitoring
 
 Make = t.Callable[..., t.Any]
 
@@ -114,19 +112,6 @@ def test_the_workspace_is_that_of_the_clusters_addon(only: Make, monkeypatch: py
     switch_on_monitoring(logs.cluster)
     logs.write([day.line(time.time() - 60)])
     assert logs.read()["nims"][0]["requests"] == 1
-
-
-def switch_on_monitoring(cluster: Cluster) -> None:
-    """Do what ``az aks enable-addons --addons monitoring`` does."""
-    session: t.Any = t.cast("t.Any", cluster.provider()).cloud.session
-    found = session.client.managed_clusters.get("studio", "budgetguard")
-    workspace = (
-        f"/subscriptions/{session.subscription}/resourceGroups/logs/providers/Microsoft.OperationalInsights/"
-        "workspaces/studio-logs"
-    )
-    addon = models.ManagedClusterAddonProfile(enabled=True, config={"logAnalyticsWorkspaceResourceID": workspace})
-    found.addon_profiles = {"omsagent": addon}
-    session.client.managed_clusters.begin_create_or_update("studio", "budgetguard", found).result()
 
 
 def test_the_simulated_log_analytics_refuses_what_it_does_not_know(only: Make) -> None:

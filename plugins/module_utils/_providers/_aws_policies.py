@@ -56,7 +56,8 @@ def artist_policy(names: ArtistNames, allowed_source_cidrs: t.Sequence[str] = ()
     """
     arn = f"arn:{names.partition}:ecs:*:{names.account}"
     owner = objects.Names(names.cluster, "-").task_family_owner
-    services = f"{arn}:service/{names.cluster}/*"
+    # Of NIMs alone: who may switch the gateway can give it back its configuration from before a token was revoked.
+    services = f"{arn}:service/{names.cluster}/nim-*"
     statements: list[dict[str, t.Any]] = [
         {
             "Sid": "StartAndStop",

@@ -571,6 +571,17 @@ def _readonly(arns: _Arns) -> tuple[Grant, ...]:
             (arns.of("ecs", f"task/{arns.cluster}/*"),),
         ),
         _last_lines(arns),
+        Grant(
+            "UsageQuestions",
+            "usage: ask what the gateway has logged",
+            ("logs:StartQuery",),
+            (arns.of("logs", f"log-group:{arns.objects.log_group}*"),),
+        ),
+        Grant(
+            "UsageAnswers",
+            "usage: what the gateway has logged; these calls name a query and no log group",
+            ("logs:GetQueryResults", "logs:StopQuery"),
+        ),
     )
 
 

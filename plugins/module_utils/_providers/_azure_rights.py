@@ -23,12 +23,14 @@ GRAPH_PERMISSION = "Application.ReadWrite.OwnedBy"
 GRAPH_PURPOSE = "applications of workstations: make, rotate, revoke those that it has made itself"
 
 AKS = "Microsoft.ContainerService/managedClusters"
+WORKSPACES = "Microsoft.OperationalInsights/workspaces"
 GROUPS = "Microsoft.Resources/subscriptions/resourceGroups"
 ASSIGNMENTS = "Microsoft.Authorization/roleAssignments"
 K8S_ROLES = "rbac.authorization.k8s.io"
 
 QUOTAS = "to look at quotas before anything is created"
 SUBNET = "with subnet_id"
+USAGE = "for usage, on the workspace of Log Analytics"
 
 
 def _data(kind: str, purpose: str, *verbs: str) -> list[Right]:
@@ -59,8 +61,8 @@ _DEPLOYER = [
     *_data("apps/deployments", "NIMs and their gateway, and how many run", *_ALL),
     *_data("apps/daemonsets", "NVIDIA's device plugin, in kube-system", *_ALL),
     *_data("services", "the addresses of NIMs and gateway", *_ALL),
-    *_data("configmaps", "the gateway's configuration", *_ALL),
-    *_data("secrets", "the NGC key and the Hugging Face token", *_ALL),
+    *_data("configmaps", "the gateway's configuration, with its deny list", *_ALL),
+    *_data("secrets", "the NGC key, the Hugging Face token and the gateway's certificate", *_ALL),
     *_data("persistentvolumeclaims", "the disks with the models", *_ALL),
     *_data("networking.k8s.io/networkpolicies", "who can reach the NIMs", *_ALL),
     *_data(f"{K8S_ROLES}/roles", "the Role that lets artists start and stop NIMs", *_ALL, "escalate/action"),
@@ -84,6 +86,10 @@ _READONLY = [
     *_data("services", "the address of the gateway", "read"),
     *_data("pods", "tell why a NIM does not run, with the last lines of its log", "read"),
     *_data("events", "tell why a NIM does not run", "read"),
+    # Who may query still reads no table but those of which it is said.
+    Right(f"{WORKSPACES}/read", "find the workspace to which the cluster sends its logs", USAGE),
+    Right(f"{WORKSPACES}/query/read", "ask what the gateway has logged", USAGE),
+    Right(f"{WORKSPACES}/query/ContainerLogV2/read", "read what containers have logged, and nothing else", USAGE),
 ]
 
 RIGHTS: dict[str, list[Right]] = {"deployer": _DEPLOYER, "identities": _IDENTITIES, "readonly": _READONLY}
@@ -103,7 +109,7 @@ _TEXTS = {
     "deployer_network": "Lets the deployer put a cluster into a subnet (subnet_id). Assign it on the subnet.",
     "deployer_quotas": "Lets the deployer look at quotas before anything is created. Assign it on the subscription.",
     "identities": "Makes, rotates and revokes identities of workstations. Assign it on the resource group.",
-    "readonly": "Reads which NIMs there are and why one does not run. Assign it on the resource group.",
+    "readonly": "Reads which NIMs there are, why one does not run and who used them. Assign it on the resource group.",
 }
 
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"

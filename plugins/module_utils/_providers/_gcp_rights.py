@@ -43,11 +43,11 @@ _DEPLOYER = [
     Right("compute.projects.get", "quotas of the project", QUOTAS),
     Right("compute.regions.get", "quotas of the region", QUOTAS),
     *_of("container.namespaces", "the namespace of the NIMs", "create", "delete", "get", "update"),
-    *_of("container.deployments", "NIMs and their gateway", *_WRITE),
+    *_of("container.deployments", "NIMs and their gateway", *_WRITE, "get"),
     *_of("container.deployments", "how many copies of a NIM run", "updateScale"),
     *_of("container.services", "the addresses of NIMs and gateway", *_WRITE, "get"),
-    *_of("container.configMaps", "the gateway's configuration", *_WRITE),
-    *_of("container.secrets", "the NGC key and the Hugging Face token", *_WRITE),
+    *_of("container.configMaps", "the gateway's configuration, with its deny list", *_WRITE),
+    *_of("container.secrets", "the NGC key, the Hugging Face token and the gateway's certificate", *_WRITE),
     *_of("container.persistentVolumeClaims", "the disks with the models", *_WRITE),
     *_of("container.networkPolicies", "who can reach the NIMs", *_WRITE),
     *_of("container.roles", "the Role that lets artists start and stop NIMs", *_WRITE, "escalate"),
@@ -77,6 +77,7 @@ _READONLY = [
     *_of("container.services", "the address of the gateway", "get"),
     *_of("container.pods", "tell why a NIM does not run", "list", "getLogs"),
     *_of("container.events", "tell why a NIM does not run", "list"),
+    *_of("logging.logEntries", "usage: what the gateway has logged", "list"),
 ]
 
 RIGHTS: dict[str, list[Right]] = {"deployer": _DEPLOYER, "identities": _IDENTITIES, "readonly": _READONLY}
@@ -85,7 +86,7 @@ RIGHTS: dict[str, list[Right]] = {"deployer": _DEPLOYER, "identities": _IDENTITI
 _TEXTS = {
     "deployer": "Deploys, starts, stops and removes NIMs on GKE.",
     "identities": "Makes, rotates and revokes identities of workstations.",
-    "readonly": "Reads which NIMs there are and why one does not run.",
+    "readonly": "Reads which NIMs there are, why one does not run and who used them.",
 }
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from moto.logs.models import LogEvent, LogGroup, LogQuery, LogsBackend, logs_backends
+from moto.logs.responses import LogsResponse
 
-from tests.sandbox.aws_patches.patching import aws_error, patches
+from tests.sandbox.aws_patches.patching import adds, aws_error, patches
 from tests.sandbox.container_logs import time_of
 from tests.sandbox.state import ACCOUNT_ID
 
@@ -88,6 +89,22 @@ def new_query(
     self.results = rows[:MOST_ROWS]
     vars(self)["scanned"] = sum(len(event["@message"]) for event in events)
     self.status = "Running"
+
+
+@adds(LogsResponse, "stop_query")
+def stop_query(self: LogsResponse) -> str:
+    """End a query before it is complete.
+
+    AWS: refuses it for one that has ended, with InvalidParameterException.
+    moto: does not know the call.
+    """
+    query: LogQuery | None = self.logs_backend.queries.get(self._get_param("queryId"))
+    if query is None:
+        raise aws_error("ResourceNotFoundException", "The specified query does not exist.")
+    if query.status != "Running":
+        raise aws_error("InvalidParameterException", "The query has already ended")
+    query.status = "Cancelled"
+    return json.dumps({"success": True})
 
 
 @patches(LogQuery, "to_result_json")
