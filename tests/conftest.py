@@ -38,6 +38,15 @@ def pytest_configure() -> None:
     layout.link()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and all with a Docker engine: its ports are the machine's."""
+    engines = layout.ROOT / "tests" / "docker"
+    for item in items:
+        together = engines if engines in item.path.parents else item.path
+        item.add_marker(pytest.mark.xdist_group(together.relative_to(layout.ROOT).as_posix()))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Report:
     """Count a skipped test as failed in continuous integration: everything it needs must be there."""
