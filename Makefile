@@ -9,7 +9,7 @@ PYTHON ?= $(shell sh tests/tools/find_python.sh 3.12 3.11 3.13 3.14 3.10)
 ARGS ?=
 
 # The whole suite runs in a few processes, each with a sandbox of its own and whole files at a time (tests/conftest.py).
-JOBS := --numprocesses auto --maxprocesses 4 --dist loadgroup
+JOBS := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 VENV := .venv
 READY := $(VENV)/ready

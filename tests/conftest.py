@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.sandbox import Sandbox
 from tests.tools import layout, venvs
@@ -20,6 +21,8 @@ Report = Generator[None, t.Any, t.Any]
 """A hook that wraps others: pytest sends it their report and takes back what it makes of it."""
 
 IN_CI = os.environ.get("CI") in ("true", "1")
+
+_WITH_ENGINE = "tests/docker/"
 
 CLOUD_VARIABLES = ("AWS_", "ARM_", "AZURE_", "CLOUDSDK_", "GCP_", "GOOGLE_", "HF_", "KUBE", "NGC_", "NVIDIA_")
 """How the names of variables start that could lead a test to somebody's real account."""
@@ -38,13 +41,17 @@ def pytest_configure() -> None:
     layout.link()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and all with a Docker engine: its ports are the machine's."""
-    engines = layout.ROOT / "tests" / "docker"
-    for item in items:
-        together = engines if engines in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(together.relative_to(layout.ROOT).as_posix()))
+class _Files(LoadFileScheduling):
+    """Keeps the tests of a file in one process, and all with a Docker engine: its ports are the machine's."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _WITH_ENGINE if nodeid.startswith(_WITH_ENGINE) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> _Files:
+    """Share the tests out among the processes of ``--numprocesses``."""
+    return _Files(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
