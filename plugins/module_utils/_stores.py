@@ -175,8 +175,9 @@ class _HttpStore(Store):
         super().__init__(options)
         self._client = Client(_TIMEOUT, ca_path=options.get("ca_path"))
 
+    @abc.abstractmethod
     def _headers(self) -> dict[str, str]:
-        raise NotImplementedError
+        """Return the headers that log in."""
 
     def _call(
         self, doing: str, method: str, url: str, body: t.Any = None, headers: t.Mapping[str, str] | None = None

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import re
@@ -83,8 +84,9 @@ class _Artist(IdentityProvider):
         for step in seen.leftovers:
             self._actions[step]()
 
+    @abc.abstractmethod
     def _identity(self) -> str:
-        raise NotImplementedError
+        """Return its name in the cloud, once it is there."""
 
     def _look_at_policy(self, names: ArtistNames) -> None:
         wanted = artist_policy(names, self._cidrs)

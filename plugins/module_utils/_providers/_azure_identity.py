@@ -13,6 +13,7 @@ its image, so the second is a Kubernetes Role. AKS knows service principals by t
 
 from __future__ import annotations
 
+import abc
 import functools
 import hashlib
 import re
@@ -131,12 +132,13 @@ class _Artist(IdentityProvider):
             f"/providers/Microsoft.ContainerService/managedClusters/{settings.cluster}"
         )
 
+    @abc.abstractmethod
     def _object_id(self) -> str:
         """Return the object id of the service principal, once there is one."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _identity(self) -> str:
-        raise NotImplementedError
+        """Return its name in the cloud, once it is there."""
 
     def _plan(self, step: str, action: t.Callable[..., object], *arguments: t.Any) -> None:
         """Remember how a step is carried out."""

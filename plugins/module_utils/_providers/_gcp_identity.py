@@ -12,6 +12,7 @@ one without rights inside of clusters.
 
 from __future__ import annotations
 
+import abc
 import base64
 import dataclasses
 import functools
@@ -113,17 +114,17 @@ class _Artist(IdentityProvider):
         for step in seen.leftovers:
             self._actions[step]()
 
+    @abc.abstractmethod
     def _name(self) -> str:
         """Return the email of the service account, or the principal."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _member(self) -> str:
         """Return how the project's policy names it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _users(self) -> list[str]:
         """Return all names under which the cluster may know it."""
-        raise NotImplementedError
 
     def _plan(self, step: str, action: t.Callable[..., object], *arguments: t.Any) -> None:
         """Remember how a step is carried out."""
