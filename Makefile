@@ -15,7 +15,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python
 RUN_OURS := PYTHONPATH=$(CURDIR):$(CURDIR)/.cache/collections $(RUN)
-GATES := sanity ansible-lint galaxy antsibull-docs mypy ruff yamllint reuse changelog
+GATES := sanity sanity-import ansible-lint galaxy antsibull-docs mypy ruff yamllint reuse changelog
 
 .PHONY: help setup system demo sandbox test lint $(GATES) unit coverage bench build docs format clean
 .DEFAULT_GOAL := help

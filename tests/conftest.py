@@ -24,12 +24,16 @@ IN_CI = os.environ.get("CI") in ("true", "1")
 
 _WITH_ENGINE = "tests/docker/"
 
+_LONGEST_FIRST = (_WITH_ENGINE, "tests/playbooks/", "tests/permissions/", "tests/identities/", "tests/ssh/")
+"""Folders whose files take minutes. Those of all others take seconds, so the processes end at about the same time."""
+
 CLOUD_VARIABLES = ("AWS_", "ARM_", "AZURE_", "CLOUDSDK_", "GCP_", "GOOGLE_", "HF_", "KUBE", "NGC_", "NVIDIA_")
 """How the names of variables start that could lead a test to somebody's real account."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Cut tests off from the developer's cloud accounts and from the Ansible set-up of the machine."""
+    config.option.loadscopereorder = False  # By the number of tests, it would begin with the quickest files.
     for name in list(os.environ):
         if name.startswith((*CLOUD_VARIABLES, "ANSIBLE_")):
             del os.environ[name]
@@ -41,11 +45,26 @@ def pytest_configure() -> None:
     layout.link()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first: none of them is left when the other processes have nothing more to do."""
+    items.sort(key=lambda item: _place(item.nodeid))
+
+
+def _place(nodeid: str) -> int:
+    return next((at for at, folder in enumerate(_LONGEST_FIRST) if nodeid.startswith(folder)), len(_LONGEST_FIRST))
+
+
 class _Files(LoadFileScheduling):
     """Keeps the tests of a file in one process, and all with a Docker engine: its ports are the machine's."""
 
     def _split_scope(self, nodeid: str) -> str:
         return _WITH_ENGINE if nodeid.startswith(_WITH_ENGINE) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Have one process more than processors: often one of them waits, for a container or a lock."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)

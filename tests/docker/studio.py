@@ -15,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 from tests.docker.engine import HF_TOKEN, NGC_KEY, REPOSITORY, Engine
+from tests.ssh.playing import PLUGINS
 from tests.tools import layout
 
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -89,16 +90,9 @@ class Studio:
         return found
 
     def _run(self, module: str, options: dict[str, t.Any], words: list[str]) -> dict[str, t.Any]:
-        result = self.folder / "result.json"
-        result.unlink(missing_ok=True)
-        tasks = [
-            {"budgetguard.techops." + module: options, "register": "answer", "ignore_errors": True},
-            {
-                "ansible.builtin.copy": {"content": "{{ answer | to_json }}", "dest": str(result), "mode": "0600"},
-                "check_mode": False,
-                "diff": False,
-            },
-        ]
+        record = self.folder / "record.jsonl"
+        record.unlink(missing_ok=True)
+        tasks = [{"budgetguard.techops." + module: options}]
         host = {
             "ansible_connection": "local",
             "ansible_python_interpreter": HOST_PYTHON,
@@ -113,11 +107,14 @@ class Studio:
             [str(PLAYBOOK), "-i", str(inventory), str(book), *words],
             env={
                 **os.environ,
+                "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS / "callback"),
+                "ANSIBLE_CALLBACKS_ENABLED": "record",
                 "ANSIBLE_COLLECTIONS_PATH": str(layout.LINKS),
                 "ANSIBLE_HOME": str(self.folder / "ansible"),
                 "ANSIBLE_PIPELINING": "1",
                 "ANSIBLE_NOCOLOR": "1",
                 "PATH": f"{self.engine.programs}{os.pathsep}{os.environ['PATH']}",
+                "RECORD_FILE": str(record),
                 "STUDIO_NGC": NGC_KEY,
                 "STUDIO_HF": HF_TOKEN,
             },
@@ -130,6 +127,7 @@ class Studio:
             check=False,
         )
         self.printed += done.stdout
-        assert result.exists(), done.stdout
-        answer: dict[str, t.Any] = json.loads(result.read_text(encoding="utf-8"))
-        return answer
+        assert record.exists(), done.stdout
+        [line] = record.read_text(encoding="utf-8").splitlines()
+        recorded = json.loads(line)
+        return {"failed": recorded["outcome"] == "failed", **recorded["result"]}

@@ -73,6 +73,7 @@ def run(desk: Desk, engine: Engine) -> t.Callable[..., str]:
             [str(PLAYBOOK), "-i", str(inventory), *words],
             env={
                 **os.environ,
+                "ANSIBLE_CALLBACKS_ENABLED": "budgetguard.techops.preload",
                 "ANSIBLE_COLLECTIONS_PATH": str(layout.LINKS),
                 "ANSIBLE_HOME": str(desk.folder / "ansible"),
                 "ANSIBLE_NOCOLOR": "1",

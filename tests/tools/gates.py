@@ -44,9 +44,12 @@ PYTHON = sys.executable
 
 DOCS = ("--plugin-docs", "--validate-collection-refs=all", "--disallow-unknown-collection-refs")
 
+SANITY = (PYTHON, "-m", "tests.tools.offline_ansible_test", "sanity", "--color", "no")
+
 # Longest first, since several run at a time.
 GATES = (
-    Gate("sanity", ((PYTHON, "-m", "tests.tools.offline_ansible_test", "sanity", "--color", "no"),)),
+    Gate("sanity", ((*SANITY, "--skip-test", "import"),)),
+    Gate("sanity-import", ((*SANITY, "--test", "import"),)),
     Gate("ansible-lint", (("ansible-lint", "--nocolor", "-q"),), in_copy=True),
     Gate("galaxy", ((PYTHON, "-m", "tests.tools.galaxy_archive"),)),
     Gate("antsibull-docs", (("antsibull-docs", "lint-collection-docs", *DOCS, "."),), in_copy=True),

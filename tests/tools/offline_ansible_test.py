@@ -26,7 +26,8 @@ from tests.tools import layout, venvs
 
 __all__ = ["environment", "prepare_home", "with_own_programs"]
 
-COPY = layout.CACHE / "ansible-test"
+COPIES = layout.CACHE / "ansible-test"
+"""The runs of one test, and those of several, have a copy each, so that gates can run at the same time."""
 HOME = layout.CACHE / "home"
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """What the plugins must run on, on the controller or on a target."""
@@ -61,13 +62,14 @@ def environment(collections: Path) -> dict[str, str]:
 
 
 def prepare_home() -> None:
-    """Make the home folder, with the user's own pip settings in it."""
+    """Make the home folder, with the user's own pip settings in it and what ansible-test would download."""
     HOME.mkdir(parents=True, exist_ok=True)
     for name in (".config/pip", ".pip", ".cache/pip"):
         real, ours = Path.home() / name, HOME / name
         if real.exists() and not ours.exists():
             ours.parent.mkdir(parents=True, exist_ok=True)
             ours.symlink_to(real)
+    _stand_in_for_pip_script()
 
 
 def _pip_version() -> str:
@@ -103,11 +105,11 @@ def _other_pythons() -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Run ansible-test on the copy of the collection; return its exit code."""
-    folder = layout.copy(COPY)
+    copy = COPIES / (arguments[arguments.index("--test") + 1] if "--test" in arguments else "several")
+    folder = layout.copy(copy)
     pythons = _other_pythons()
     prepare_home()
-    _stand_in_for_pip_script()
-    variables = environment(COPY)
+    variables = environment(copy)
     first, *rest = variables["PATH"].split(os.pathsep)
     variables["PATH"] = os.pathsep.join([first, *pythons, *rest])
     return subprocess.run(["ansible-test", *arguments], cwd=folder, env=variables, check=False).returncode
