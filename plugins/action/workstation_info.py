@@ -1,0 +1,164 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Look at a workstation as a whole. Documentation: plugins/modules/workstation_info.py.
+
+One round trip. The config is opened and everything is compared here, on the controller; the result holds nothing
+secret, so the task needs no no_log.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.budgetguard.techops.plugins.module_utils import _audit, _identities
+from ansible_collections.budgetguard.techops.plugins.module_utils import _workstation as configs
+from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import EnvelopeError, missing_library
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _workstation_probe
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._config_verdict import judge
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._gateway_options import with_token
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import Facts, WorkstationError
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import (
+    SHARED_ARGUMENTS,
+    Keys,
+    check_options,
+    keys_from,
+    open_workstation,
+    plain,
+)
+
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    **SHARED_ARGUMENTS,
+    "endpoints": {"type": "dict"},
+    "unread_targets": {"type": "list", "elements": "str", "default": []},
+    "compare_credentials": {"type": "bool", "default": True},
+    "python": {"type": "str", "default": ""},
+    "probe_timeout": {"type": "float", "default": _workstation_probe.SECONDS},
+}
+
+TOO_OLD = 3
+"""The exit code by which an interpreter says that it is older than the probe needs."""
+
+
+class ActionModule(ActionBase):
+    """The action budgetguard.techops.workstation_info."""
+
+    TRANSFERS_FILES = False
+    _supports_async = False
+    _supports_check_mode = True
+    _supports_diff = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Look at one workstation, and turn every refusal into one sentence."""
+        result = super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(ARGUMENT_SPEC)
+        try:
+            result.update(self._look(options, task_vars or {}))
+        except (configs.ConfigError, EnvelopeError, WorkstationError) as problem:
+            result.update(failed=True, msg=str(problem))
+        return result
+
+    def _look(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        library = missing_library()
+        if library is not None:
+            raise EnvelopeError(library)
+        check_options(options)
+        name = str(task_vars.get("inventory_hostname", ""))
+        workstation_id = options["workstation_id"] or name
+        keys = keys_from(options, workstation_id)
+        running = None if options["endpoints"] is None else configs.check_endpoints(plain(options["endpoints"]))
+        workstation = open_workstation(self, keys, options)
+        program = _program({"seconds": options["probe_timeout"], "base": options["comfyui_path"]})
+        before = time.time()
+        facts, told, complaint = workstation.probe(
+            options["comfyui_path"], options["key_path"], keys.known_lines, options["python"], program
+        )
+        probe, problem = read_probe(told, complaint)
+        found = _opened(facts, keys)
+        return {
+            "changed": False,
+            "config": judge(facts, keys),
+            "wanted_mode": configs.mode_name(options["mode"], workstation_id),
+            "endpoints": _audit.compare_endpoints(
+                found.document.get("nim_endpoints"), running, options["unread_targets"], name
+            ),
+            **(self._credentials(found, name, task_vars) if options["compare_credentials"] else _NOT_COMPARED),
+            "probe": probe,
+            "probe_problem": problem,
+            "clock_seconds": _clock(probe, before, time.time()),
+        }
+
+    def _credentials(self, found: configs.Found, name: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Compare what is sealed in the config with what the workstation's variables say. Nothing secret is told."""
+        try:
+            variables = task_vars["hostvars"][name]
+            records = plain(_identities.records_of(variables))
+            now = _audit.parse_time(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+            expected = plain(with_token(_identities.credentials(variables), variables, t.cast(t.Any, now)))
+        except (AnsibleError, KeyError, ValueError) as problem:
+            said = " ".join(str(problem).split())[:300]
+            return {**_NOT_COMPARED, "credentials_problem": f"What is stored of its credentials cannot be read: {said}"}
+        return {**_NOT_COMPARED, "credentials": _audit.compare_credentials(found.credentials, expected, records)}
+
+
+_NOT_COMPARED: dict[str, t.Any] = {"credentials": {}, "credentials_problem": None}
+
+
+def _opened(facts: Facts, keys: Keys) -> configs.Found:
+    """Open the config, if there is one and a key for it."""
+    if facts.content is None:
+        return configs.Found("missing")
+    if keys.key is not None:
+        return configs.inspect(facts.content, keys.key, keys.previous)
+    try:
+        return configs.Found("unchecked", configs.parse(facts.content))
+    except configs.BrokenConfigError:
+        return configs.Found("broken")
+
+
+def _program(options: dict[str, t.Any]) -> bytes:
+    """Return what the workstation's Python gets: a line of options, then the program."""
+    return f"{json.dumps(options)}\n{inspect.getsource(_workstation_probe)}".encode()
+
+
+def read_probe(told: t.Sequence[str], complaint: str) -> tuple[dict[str, t.Any] | None, str | None]:
+    """Return the probe's answer, or why there is none."""
+    tried = [line.partition(" ")[2] for line in told if line.startswith("python ")]
+    ends = [int(line.partition(" ")[2]) for line in told if line.startswith("python_ended ")]
+    for line in told:
+        answer = _answer(line)
+        if answer is not None:
+            return answer, None
+    if not tried:
+        return None, "There is no Python on it."
+    if ends and all(code == TOO_OLD for code in ends):
+        return None, f"Its Python is older than 3.8: {', '.join(tried)}."
+    if len(ends) < len(tried):
+        return None, f"The look was cut off while {tried[-1]} worked."
+    return None, f"{tried[-1]} ended with the code {ends[-1]}. It said: {complaint or 'nothing'}"
+
+
+def _answer(line: str) -> dict[str, t.Any] | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    is_ours = isinstance(answer, dict) and answer.get("format") == _workstation_probe.FORMAT
+    return answer if is_ours else None
+
+
+def _clock(probe: dict[str, t.Any] | None, before: float, after: float) -> float | None:
+    """Return by how many seconds its clock is ahead; less than nothing is behind. Within the round trip it is right."""
+    told = (probe or {}).get("time")
+    if not isinstance(told, (int, float)):
+        return None
+    return round(min(told - before, 0.0) + max(told - after, 0.0), 1)
