@@ -39,6 +39,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "endpoints": {"type": "dict"},
     "unread_targets": {"type": "list", "elements": "str", "default": []},
     "compare_credentials": {"type": "bool", "default": True},
+    "credentials_problem": {"type": "str", "default": ""},
     "python": {"type": "str", "default": ""},
     "probe_timeout": {"type": "float", "default": _workstation_probe.SECONDS},
 }
@@ -89,14 +90,18 @@ class ActionModule(ActionBase):
             "endpoints": _audit.compare_endpoints(
                 found.document.get("nim_endpoints"), running, options["unread_targets"], name
             ),
-            **(self._credentials(found, name, task_vars) if options["compare_credentials"] else _NOT_COMPARED),
+            **self._credentials(options, found, name, task_vars),
             "probe": probe,
             "probe_problem": problem,
             "clock_seconds": _clock(probe, before, time.time()),
         }
 
-    def _credentials(self, found: configs.Found, name: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _credentials(
+        self, options: dict[str, t.Any], found: configs.Found, name: str, task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
         """Compare what is sealed in the config with what the workstation's variables say. Nothing secret is told."""
+        if options["credentials_problem"] or not options["compare_credentials"]:
+            return {**_NOT_COMPARED, "credentials_problem": options["credentials_problem"] or None}
         try:
             variables = task_vars["hostvars"][name]
             records = plain(_identities.records_of(variables))

@@ -11,7 +11,7 @@ short_description: Look at an artist workstation as a whole
 description:
   - Tells what M(budgetguard.techops.comfyui_config_info) tells, compares the config with what runs now and with what is
     stored of the workstation's credentials, and looks at its NIMs, ComfyUI, disk and GPUs. One round trip.
-  - For the latter part one file of Python is run on the workstation, by ComfyUI's own interpreter or the system's. Where
+  - For the latter part one file of Python is run on the workstation, by ComfyUI's own interpreter or the system's. If
     there is none, RV(probe) is null and everything else is told all the same.
   - Opens and compares on the controller, changes nothing, and returns nothing secret. No key leaves the workstation.
   - What it should have is read from its own variables C(nim_workstation_credentials), C(nim_identities),
@@ -47,6 +47,11 @@ options:
       - Whether to compare the sealed credentials with what is stored. Takes decrypting what is stored.
     type: bool
     default: true
+  credentials_problem:
+    description:
+      - Why what is stored could not be read. Then nothing is compared, and this is told instead.
+    type: str
+    default: ""
   python:
     description:
       - The interpreter on the workstation. By default it is the first one of C(venv/bin/python) and C(.venv/bin/python)
