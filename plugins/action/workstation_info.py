@@ -10,10 +10,14 @@ secret, so the task needs no no_log.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
+import os
+import signal
 import time
 import typing as t
+from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
@@ -64,6 +68,10 @@ class ActionModule(ActionBase):
             result.update(self._look(options, task_vars or {}))
         except (configs.ConfigError, EnvelopeError, WorkstationError) as problem:
             result.update(failed=True, msg=str(problem))
+        except BaseException:
+            # The task's time limit ends this process, and would leave a connection that hangs behind.
+            end_children()
+            raise
         return result
 
     def _look(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -111,6 +119,14 @@ class ActionModule(ActionBase):
             said = " ".join(str(problem).split())[:300]
             return {**_NOT_COMPARED, "credentials_problem": f"What is stored of its credentials cannot be read: {said}"}
         return {**_NOT_COMPARED, "credentials": _audit.compare_credentials(found.credentials, expected, records)}
+
+
+def end_children() -> None:
+    """End the processes that this one has started, which are those of the connection. Only on Linux."""
+    for listing in Path("/proc/self/task").glob("*/children"):
+        for child in listing.read_text(encoding="ascii").split():
+            with contextlib.suppress(OSError):
+                os.kill(int(child), signal.SIGTERM)
 
 
 _NOT_COMPARED: dict[str, t.Any] = {"credentials": {}, "credentials_problem": None}

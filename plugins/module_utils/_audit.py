@@ -56,7 +56,7 @@ KINDS: dict[str, Kind] = {
     ),
     "not_looked_at": Kind(
         PROBLEM,
-        "See docs/audit.md for the message.",
+        "Log in to it by hand as Ansible does, and see what it does; messages: docs/audit.md.",
         ("could not be looked at", "could not be looked at"),
         ("can be looked at again", "can be looked at again"),
     ),
@@ -443,12 +443,12 @@ def _findings(
 _BY_STATUS = {
     "missing": ("config_missing", "It has no config."),
     "broken": ("config_broken", "Its config is broken: {problem}."),
-    "refused": ("config_refused", "{problem}"),
+    "refused": ("config_refused", "{problem}."),
     "wrong_key": ("config_wrong_key", "Its config is sealed with a key that is not known here."),
     "previous_key": ("config_previous_key", "Its config is sealed with the previous studio key."),
     "no_key": ("key_missing", "Its config is sound, but ComfyUI cannot open it: {problem}."),
-    "no_comfyui": ("no_comfyui", "{problem}"),
-    "not_owner": ("not_looked_at", "{problem}"),
+    "no_comfyui": ("no_comfyui", "{problem}."),
+    "not_owner": ("not_looked_at", "{problem}."),
 }
 
 

@@ -21,6 +21,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._audit import 
     LEVELS,
     PROBLEM,
     SAME,
+    UNKNOWN,
     WARNING,
     AuditError,
     Limits,
@@ -257,7 +258,11 @@ def _config_cell(row: Row) -> str:
 
 
 def _credentials_cell(row: Row) -> str:
-    states = {provider: told["state"] for provider, told in row["credentials"].items() if told["state"] != "absent"}
+    states = {
+        provider: told["state"]
+        for provider, told in row["credentials"].items()
+        if told["state"] not in ("absent", UNKNOWN)
+    }
     if not states:
         return "-"
     wrong = [f"{provider} {state}" for provider, state in states.items() if state != SAME]
@@ -323,15 +328,14 @@ def _counted(count: int) -> str:
 
 
 def _verdict(document: t.Mapping[str, t.Any]) -> str:
-    counts, everything = document["counts"], len(document["rows"])
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    somebody = document["somebody"]
+    somebody, everything = document["somebody"], len(document["rows"])
+    told = ", ".join(f"{count} {state}" for state, count in document["counts"].items() if count)
     if not everything:
         return "No workstation was audited."
+    all_of_them = "1 workstation" if everything == 1 else f"{everything} workstations"
     if not somebody:
-        return f"{everything} workstations: {told}. Nobody is needed." if everything > 1 else f"1 workstation: {told}."
-    needs = "1 needs" if len(somebody) == 1 else f"{len(somebody)} need"
-    return f"{needs} somebody, of {everything} ({told}): {_named(somebody)}."
+        return f"Nobody is needed: {all_of_them}, {told}."
+    return f"{len(somebody)} of {all_of_them} {'needs' if len(somebody) == 1 else 'need'} somebody: {_named(somebody)}."
 
 
 COLUMNS = (

@@ -67,10 +67,10 @@ main { padding: 0 1.5rem 2rem; }
 .mark {
   width: .95em; height: .95em; vertical-align: -.1em; margin-right: .4em; fill: currentColor; stroke: none; flex: none;
 }
-.sprite .cut {
+.cut {
   fill: none; stroke: var(--card); stroke-width: 1.9; stroke-linecap: round; stroke-linejoin: round;
 }
-.sprite .open { fill: none; stroke: currentColor; stroke-width: 2; }
+.open { fill: none; stroke: currentColor; stroke-width: 2; }
 .state { white-space: nowrap; font-weight: 600; }
 .state-problem { color: var(--problem); } .state-warning { color: var(--warning); } .state-ok { color: var(--ok); }
 .state-note { color: var(--note); } .state-none { color: var(--none); }

@@ -107,7 +107,14 @@ def audited(sshd: Sshd, tmp_path_factory: pytest.TempPathFactory) -> Audited:
     hosts = dict(made.hosts)
     hosts["off"] = {**hosts["good"], "ansible_port": fleet.closed_port()}
     hung = made.shell("hung", "while kill -0 $PPID; do sleep 0.5; done")
-    hosts["hung"] = {**hosts["good"], "ansible_shell_executable": hung, "workstation_audit_timeout": 2}
+    # Without a shared connection, which would outlive the test as long as the workstation hangs.
+    alone = "-o ControlMaster=no -o ControlPath=none -o UserKnownHostsFile=/dev/null -F none"
+    hosts["hung"] = {
+        **hosts["good"],
+        "ansible_shell_executable": hung,
+        "ansible_ssh_args": alone,
+        "workstation_audit_timeout": 2,
+    }
     stage_folder = folder / "stage"
     stage_folder.mkdir()
     before = content_of(folder / "fleet")
@@ -185,6 +192,21 @@ def test_worst_first_and_those_that_are_off_last_of_them(audited: Audited) -> No
     assert states == sorted(states, key=["problem", "warning", "ok"].index)
     problems = [row for row in rows if row["state"] == "problem"]
     assert [row["reachable"] for row in problems[-2:]] == [False, False]
+
+
+def test_nothing_of_the_hung_one_is_left_on_the_controller(audited: Audited) -> None:
+    """The connection of a look that was given up is ended with it."""
+    hung = str(audited.folder / "fleet" / "hung.sh")
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _names(path, hung)]
+    assert left == []
+
+
+def _names(command_line: Path, text: str) -> bool:
+    try:
+        words = command_line.read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return False
+    return words[0].endswith("ssh") and text in " ".join(words)
 
 
 def test_csv_has_every_row(audited: Audited) -> None:
