@@ -473,6 +473,11 @@ def _tab(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
+def _short(name: str) -> str:
+    """Return the name of a GPU without its maker's."""
+    return name[len("NVIDIA ") :] if name.startswith("NVIDIA ") else name
+
+
 def _tile(label: str, value: int, state: str) -> dict[str, t.Any]:
     return {"label": label, "value": value, **({"state": state} if value else {})}
 
@@ -480,7 +485,8 @@ def _tile(label: str, value: int, state: str) -> dict[str, t.Any]:
 def _table_row(row: Row) -> dict[str, t.Any]:
     disk, age, comfyui = row["disk"], row["config_age_days"], row["comfyui"] or {}
     nodes = [f"{node['node']}: {node['state'] or 'state not known'}" for node in row["nodes"] or ()]
-    gpus = [f"{gpu['name']}, {gpu['driver']}" for gpu in row["gpus"] or ()]
+    gpus = [_short(gpu["name"]) for gpu in row["gpus"] or ()]
+    drivers = sorted({f"driver {gpu['driver']}" for gpu in row["gpus"] or ()})
     version = comfyui.get("version") or (f"commit {comfyui['commit'][:8]}" if comfyui.get("commit") else None)
     companion = row["companion"]
     findings = [
@@ -503,7 +509,7 @@ def _table_row(row: Row) -> dict[str, t.Any]:
             "endpoints": _endpoints_cell(row),
             "nodes": nodes,
             "disk": {"text": _disk_cell(row), "sort": disk["free_bytes"] if disk else None},
-            "gpu": gpus,
+            "gpu": [*gpus, *drivers],
             "comfyui": version,
             "companion": (companion or {}).get("version") or _installed(companion),
         },

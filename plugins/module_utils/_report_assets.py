@@ -112,7 +112,7 @@ tbody tr:hover > * { background: var(--head); }
 .finding { display: flex; }
 .finding .mark { margin-top: .25em; }
 .cure { color: var(--quiet); display: block; }
-.line { display: block; }
+.line { display: block; white-space: nowrap; }
 .nothing { padding: 1rem .7rem; color: var(--quiet); }
 :focus-visible { outline: 3px solid var(--focus); outline-offset: 1px; }
 @media print {
@@ -132,6 +132,7 @@ tbody tr:hover > * { background: var(--head); }
   tbody tr { break-inside: avoid; }
   thead button, tbody th, tbody td { padding: 2pt 4pt; }
   .findings { min-width: 0; }
+  .line { white-space: normal; }
 }
 """
 
