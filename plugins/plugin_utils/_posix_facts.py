@@ -6,8 +6,7 @@
 
 """What was found on a POSIX workstation, what keeps us from touching it, and which steps lead to what is wanted.
 
-Everything here is pure: facts in, sentences or steps out. It is a part of C(install_credentials.py), too, which looks
-at the workstation it runs on, with Python 3.8, and on Windows as well.
+Everything here is pure: facts in, sentences or steps out.
 """
 
 from __future__ import annotations
@@ -30,20 +29,6 @@ ALL_FOR_OWNER = 0o700
 
 class WorkstationError(Exception):
     """The workstation refused, or must be refused. One sentence, nothing secret in it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Hints:
-    """What a refusal calls the options of whoever asked. These are those of a task."""
-
-    base: str = "comfyui_path"
-    key: str = "key_path"
-    force: str = "set force: true (workstation_config_force in the role)"
-    hidden: str = "Set become_user to the user that owns ComfyUI's base folder."
-    owner: str = "Set become: true and become_user: {owner} (workstation_config_user in the role)."
-
-
-TASK = Hints()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +63,6 @@ class Facts:
     key_file: Entry | None = None
     key_readable: bool = False
     key_lines: tuple[int | None, ...] = ()
-    windows: bool = False
 
     @property
     def path(self) -> str:
@@ -146,33 +130,39 @@ def parse_facts(lines: Sequence[str]) -> Facts:
     )
 
 
-def base_problem(facts: Facts, force: bool, hints: Hints = TASK) -> str | None:
+def base_problem(facts: Facts, force: bool) -> str | None:
     """Say why nothing may be written below this base folder, or None."""
     base, user, owner = facts.base, facts.user_name, facts.base_owner_name
     looks_right = "main.py" in facts.has or {"models", "custom_nodes"} <= facts.has
     return _first(
         (
-            not _is_absolute(base, facts),
-            f"{hints.base} is {base!r} on this workstation; it must be absolute, or start with ~ or ~user/.",
+            not base.startswith("/"),
+            f"comfyui_path is {base!r} on this workstation; it must be absolute, or start with ~ or ~user/.",
         ),
         (
             facts.base_hidden,
-            f"The user {user!r} may not look into a folder above {base!r}. {hints.hidden}",
+            (
+                f"The user {user!r} may not look into a folder above {base!r}. "
+                "Set become_user to the user that owns ComfyUI's base folder."
+            ),
         ),
         (
             facts.base_owner_id is None,
-            f"There is no folder {base!r}. Set {hints.base} to ComfyUI's base folder, the one with main.py.",
+            f"There is no folder {base!r}. Set comfyui_path to ComfyUI's base folder, the one with main.py.",
         ),
         (
             not facts.is_owner,
-            (f"{base!r} belongs to {owner!r}, but this task runs as {user!r}. {hints.owner.format(owner=owner)}"),
+            (
+                f"{base!r} belongs to {owner!r}, but this task runs as {user!r}. "
+                f"Set become: true and become_user: {owner} (workstation_config_user in the role)."
+            ),
         ),
         (facts.base_real is None, f"{base!r} cannot be entered by its owner {user!r}; its mode needs u+x."),
         (
             not looks_right and not force,
             (
                 f"{base!r} does not look like ComfyUI's base folder: no main.py, no models with custom_nodes. "
-                f"Correct {hints.base}, or {hints.force}."
+                "Correct comfyui_path, or set force: true (workstation_config_force in the role)."
             ),
         ),
     )
@@ -210,31 +200,30 @@ def _file_problem(facts: Facts) -> str | None:
     )
 
 
-def key_problem(facts: Facts, hints: Hints = TASK) -> str | None:
+def key_problem(facts: Facts) -> str | None:
     """Say why the key file must not be put where it was asked for, or None."""
     key = facts.key
     if key is None:
         return None
-    inside = _is_inside(key, facts.base, facts) or _is_inside(facts.key_near, facts.base_real, facts)
+    inside = _is_inside(key, facts.base) or _is_inside(facts.key_near, facts.base_real)
     misplaced = _first(
         (
-            not _is_absolute(key, facts) or key.endswith("/"),
-            f"{hints.key} is {key!r} on this workstation; it must be the absolute path of a file.",
+            not key.startswith("/") or key.endswith("/"),
+            f"key_path is {key!r} on this workstation; it must be the absolute path of a file.",
         ),
-        (".." in key.split("/"), f"{hints.key} {key!r} must not have .. in it."),
-        (inside, f"{hints.key} {key!r} is inside ComfyUI's base folder {facts.base!r}; keep the key outside of it."),
+        (".." in key.split("/"), f"key_path {key!r} must not have .. in it."),
+        (inside, f"key_path {key!r} is inside ComfyUI's base folder {facts.base!r}; keep the key outside of it."),
     )
-    folder = key.rpartition("/")[0] or "/"
-    return misplaced or _key_folder_problem(facts, folder, hints) or _key_file_problem(facts, key)
+    return misplaced or _key_folder_problem(facts, key.rpartition("/")[0] or "/") or _key_file_problem(facts, key)
 
 
-def _key_folder_problem(facts: Facts, path: str, hints: Hints) -> str | None:
+def _key_folder_problem(facts: Facts, path: str) -> str | None:
     folder, user = facts.key_folder, facts.user_name
     if folder is None:
         missing = f"{path!r} is missing and {user!r} may not create it. Create it with owner {user!r}."
         return None if facts.key_near_writable else missing
     return _first(
-        (folder.kind == "link", f"{path!r} is a symbolic link; give {hints.key} with the real folder."),
+        (folder.kind == "link", f"{path!r} is a symbolic link; give key_path with the real folder."),
         (folder.kind != "folder", f"{path!r} is not a folder."),
         (folder.uid != facts.user_id, _foreign(path, folder, facts)),
         (
@@ -265,17 +254,10 @@ def _foreign(path: str, entry: Entry, facts: Facts) -> str:
     return f"{path!r} belongs to the user with the id {entry.uid}, not to {facts.user_name!r}. Remove it or chown it."
 
 
-def _is_absolute(path: str, facts: Facts) -> bool:
-    """Tell if the path starts at a root. Paths of Windows come with slashes, and mostly with a drive."""
-    return path.startswith("/") or (facts.windows and re.match(r"[A-Za-z]:/", path) is not None)
-
-
-def _is_inside(path: str | None, folder: str | None, facts: Facts) -> bool:
+def _is_inside(path: str | None, folder: str | None) -> bool:
     """Tell if the path is the folder or below it. Both are absolute; None is nowhere."""
     if path is None or folder is None:
         return False
-    if facts.windows:
-        path, folder = path.casefold(), folder.casefold()
     parts = [part for part in path.split("/") if part not in {"", "."}]
     above = [part for part in folder.split("/") if part not in {"", "."}]
     return parts[: len(above)] == above
