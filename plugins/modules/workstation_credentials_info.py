@@ -72,10 +72,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._identities import FIELDS, KEYLESS_FIELD, OPEN_FIELDS
+from ansible_collections.budgetguard.techops.plugins.module_utils._identities import FIELDS, OPEN_FIELDS
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import show_open_fields
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _credential_trial
+from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import KEYLESS_FIELD
 
 Login = tuple[str, dict[str, t.Any]]
 

@@ -167,7 +167,7 @@ def _address(process: subprocess.Popen[str]) -> str:
     """Return where the first page listens."""
     lines: queue.Queue[str] = queue.Queue()
     # Goes on reading, since the browser would wait once its pipe is full.
-    threading.Thread(target=lambda: [lines.put(line) for line in process.stderr or ()], daemon=True).start()
+    threading.Thread(target=lambda: list(map(lines.put, process.stderr or ())), daemon=True).start()
     told = ""
     while True:
         try:

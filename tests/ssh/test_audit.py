@@ -22,6 +22,7 @@ from tests.ssh import fleet
 from tests.ssh.conftest import Sshd, User
 from tests.ssh.playing import Outcome, Stage, make_comfyui
 from tests.unit.workstation.examples import CANARY, OTHER_STUDIO_KEY, STUDIO_KEY
+from tests.unit.workstation.shells import CONFIG as CONFIG_PATH
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 ROLE = "budgetguard.techops.workstation_audit"
@@ -236,7 +237,7 @@ def test_next_audit_tells_what_has_changed(audited: Audited, stage: Stage, sshd:
     """In check mode, too, which writes no file."""
     hosts = fleet.make(tmp_path / "again", lambda **more: sshd.host(ME, **more)).hosts
     wanted = {name: hosts[name] for name in ("good", "no-config", "previous")}
-    (Path(hosts["good"]["comfyui_path"]) / fleet.CONFIG_PATH).unlink()
+    (Path(hosts["good"]["comfyui_path"]) / CONFIG_PATH).unlink()
     given = {
         **variables(tmp_path),
         "workstation_audit_previous_file": str(audited.folder / "audit.json"),

@@ -73,10 +73,11 @@ def test_unknown_finding_is_refused(option: str) -> None:
 
 
 def test_filter_tells_what_is_wrong() -> None:
+    much: dict[str, t.Any] = {"disk_free_gib": "much"}
     with pytest.raises(AnsibleFilterError, match="looks: must be a mapping"):
         workstation_audit([])
     with pytest.raises(AnsibleFilterError, match="could not convert"):
-        workstation_audit({}, disk_free_gib="much")
+        workstation_audit({}, **much)
 
 
 # Changes
