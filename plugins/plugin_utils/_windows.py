@@ -85,6 +85,11 @@ def is_unc(path: str) -> bool:
     return path.replace("/", "\\").startswith("\\\\")
 
 
+def quoted(path: str) -> str:
+    """Return a path as messages show it: with single backslashes, as people write it."""
+    return f"'{path}'" if path.isprintable() else repr(path)
+
+
 def windows_path(option: str, path: str, home: bool = False) -> str:
     r"""Return the path with backslashes and none at its end.
 
@@ -92,7 +97,7 @@ def windows_path(option: str, path: str, home: bool = False) -> str:
     :raises WorkstationError: a path that cannot be meant, in one sentence.
     """
     text = path.replace("/", "\\")
-    said = f"{option} is {path!r};"
+    said = f"{option} is {quoted(path)};"
     what = r"a drive and a path, such as C:\ComfyUI, or \\server\share\ComfyUI"
     if _VARIABLE.search(text):
         raise WorkstationError(
@@ -263,23 +268,23 @@ class WindowsPython:
         if not isinstance(answer, dict):
             said = self._harmless(str(result.get("stderr") or "")) or self._harmless(last) or "nothing"
             raise WorkstationError(
-                f"{python!r} on the workstation did not run the program to its end (exit code {result.get('rc')}). "
-                f"It said: {said}"
+                f"{quoted(python)} on the workstation did not run the program to its end "
+                f"(exit code {result.get('rc')}). It said: {said}"
             )
         return {**answer, "exit_code": result.get("rc")}
 
     def _not_started(self, python: str, code: object, message: str) -> str:
         said = self._harmless(message) or "nothing"
         if code in NETWORK_ERRORS or (code == ACCESS_DENIED and is_unc(python)):
-            return f"{python!r} cannot be started: {said} {DOUBLE_HOP}"
+            return f"{quoted(python)} cannot be started: {said} {DOUBLE_HOP}"
         if code == ACCESS_DENIED:
-            return f"{python!r} may not be started by the account that Ansible logs in with: {said}"
+            return f"{quoted(python)} may not be started by the account that Ansible logs in with: {said}"
         if code in BLOCKED_BY_POLICY:
-            return f"A policy of this workstation (AppLocker, App Control) does not let {python!r} start: {said}"
-        return f"The workstation did not start {python!r}: {said}"
+            return f"A policy of this workstation (AppLocker, App Control) does not let {quoted(python)} start: {said}"
+        return f"The workstation did not start {quoted(python)}: {said}"
 
     def _not_found(self, tried: t.Sequence[str]) -> str:
-        places = ", ".join(repr(path) for path in tried)
+        places = ", ".join(quoted(path) for path in tried)
         found = f"There is no Python at {places} on this workstation."
         cure = "Set comfyui_python to the python.exe that ComfyUI runs with, or correct comfyui_path."
         return f"{found} {cure}" + (f" {DOUBLE_HOP}" if any(is_unc(path) for path in tried) else "")
