@@ -607,7 +607,7 @@ class Windows:
     def sid_of(self, name: str) -> str | None:
         r"""Return the SID of an account: C(artist), C(STUDIO\\artist), C(artist@studio.example) or a SID."""
         if name.startswith("S-1-"):
-            return name
+            return name if self.account(name)[0] else None
         sid, domain = ctypes.create_string_buffer(512), ctypes.create_unicode_buffer(512)
         sid_size, domain_size, kind = Number(len(sid)), Number(len(domain)), Number()
         # Windows would take ".\\" for the name of a computer.
@@ -620,7 +620,8 @@ class Windows:
     def account(self, sid: str) -> tuple[str | None, int]:
         """Return the name of an account and its kind; no name where nobody knows it any more."""
         binary = Pointer()
-        self._call("ConvertStringSidToSidW", sid, ctypes.byref(binary))
+        if not self._functions["ConvertStringSidToSidW"](sid, ctypes.byref(binary)):
+            return None, 0
         name, domain = ctypes.create_unicode_buffer(512), ctypes.create_unicode_buffer(512)
         name_size, domain_size, kind = Number(len(name)), Number(len(domain)), Number()
         try:
@@ -641,7 +642,7 @@ class Windows:
                 value, _kind = winreg.QueryValueEx(found, "ProfileImagePath")
         except FileNotFoundError:
             return None
-        return ntpath.normpath(winreg.ExpandEnvironmentStrings(value))
+        return ntpath.normpath(str(winreg.ExpandEnvironmentStrings(value)))
 
     # access
 
