@@ -9,6 +9,7 @@ The actions are the real ones, and so is the program, but for the class that cal
 
 from __future__ import annotations
 
+import base64
 import collections.abc
 import contextlib
 import dataclasses
@@ -103,6 +104,25 @@ class FakeWindows:
     def put_link(self, path: str) -> None:
         """Put a junction there."""
         self._put(path, Node("link", Security(ARTIST, INHERITED, True)))
+
+    def save(self) -> str:
+        """Return what stands on the workstation, as text."""
+        return json.dumps(
+            [
+                [self.spelling[path], node.kind, node.security, base64.b64encode(node.content).decode()]
+                for path, node in self.nodes.items()
+            ]
+        )
+
+    @classmethod
+    def load(cls, text: str) -> FakeWindows:
+        """Return the workstation of which this was saved."""
+        system = cls()
+        system.nodes.clear()
+        for path, kind, (owner, entries, inherits), content in json.loads(text):
+            security = Security(owner, entries and [Entry(*entry) for entry in entries], inherits)
+            system._put(path, Node(kind, security, base64.b64decode(content)))
+        return system
 
     def files(self) -> dict[str, bytes]:
         """Return all files with their content."""
@@ -335,20 +355,31 @@ class Host:
         self.calls.append(
             Call(module_name, module_args, task_vars, environment, bool(self._task.check_mode), pipelining)
         )
-        python, *words = module_args["argv"]
-        if python.lower() not in self.pythons:
-            message = f"Failed to run: '{python}': CreateProcessW() failed (..., Win32ErrorCode 2)"
-            return {"failed": True, "changed": False, "rc": 2, "msg": message}
-        assert words[:3] == ["-I", "-B", "-c"]
-        size = re.fullmatch(
-            r"import sys;exec\(compile\(sys\.stdin\.buffer\.read\((\d+)\),'comfyui_config','exec'\)\)", words[3]
-        )
-        assert size, words
-        stdin = module_args["stdin"].encode()
-        assert stdin[: int(size[1])].decode() == _windows_file.program_text()
-        request = json.loads(stdin[int(size[1]) :])
-        self.before_call(request)
         variables = {name: value for values in environment for name, value in values.items()}
-        answer = _windows_config.run(request, self.system, variables)
-        # A login script of the workstation may print before it.
-        return {"changed": True, "rc": 0, "stdout": f"hello\r\n{json.dumps(answer)}\r\n", "stderr": ""}
+        return answer_win_command(self.system, module_args, variables, self.pythons, self.before_call)
+
+
+def answer_win_command(
+    system: FakeWindows,
+    arguments: dict[str, t.Any],
+    environment: dict[str, str],
+    pythons: t.Collection[str] = (PYTHON.lower(),),
+    before_call: t.Callable[[dict[str, t.Any]], None] = lambda request: None,
+) -> dict[str, t.Any]:
+    """Start a program as win_command does, and return what it says."""
+    python, *words = arguments["argv"]
+    if python.lower() not in pythons:
+        message = f"Failed to run: '{python}': CreateProcessW() failed (..., Win32ErrorCode 2)"
+        return {"failed": True, "changed": False, "rc": 2, "msg": message}
+    assert words[:3] == ["-I", "-B", "-c"]
+    size = re.fullmatch(
+        r"import sys;exec\(compile\(sys\.stdin\.buffer\.read\((\d+)\),'comfyui_config','exec'\)\)", words[3]
+    )
+    assert size, words
+    stdin = arguments["stdin"].encode()
+    assert stdin[: int(size[1])].decode() == _windows_file.program_text()
+    request = json.loads(stdin[int(size[1]) :])
+    before_call(request)
+    answer = _windows_config.run(request, system, environment)
+    # A login script of the workstation may print before it.
+    return {"changed": True, "rc": 0, "stdout": f"hello\r\n{json.dumps(answer)}\r\n", "stderr": ""}
