@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import EnvelopeError, missing_library
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._config_verdict import judge
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import is_windows
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import (
     SHARED_ARGUMENTS,
     check_options,
@@ -39,17 +40,17 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(ARGUMENT_SPEC)
         try:
-            result.update(self._look(options, str((task_vars or {}).get("inventory_hostname", ""))))
+            result.update(self._look(options, task_vars or {}))
         except (EnvelopeError, WorkstationError) as problem:
             result.update(failed=True, msg=str(problem))
         return result
 
-    def _look(self, options: dict[str, t.Any], inventory_hostname: str) -> dict[str, t.Any]:
+    def _look(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         library = missing_library()
         if library is not None:
             raise EnvelopeError(library)
-        check_options(options)
-        keys = keys_from(options, options["workstation_id"] or inventory_hostname)
-        workstation = open_workstation(self, keys, options)
+        check_options(options, windows=is_windows(self))
+        keys = keys_from(options, options["workstation_id"] or str(task_vars.get("inventory_hostname", "")))
+        workstation = open_workstation(self, keys, options, task_vars)
         facts = workstation.read(options["comfyui_path"], options["key_path"], keys.known_lines)
         return {"changed": False, **judge(facts, keys)}

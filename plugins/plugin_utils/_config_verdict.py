@@ -12,13 +12,7 @@ import datetime
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import describe
-from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import (
-    Facts,
-    base_problem,
-    config_problem,
-    key_problem,
-    key_state,
-)
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import Found, key_state
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import Keys
 
 # What each result has, also when there is nothing to say.
@@ -36,38 +30,38 @@ NOTHING_KNOWN: dict[str, t.Any] = {
 }
 
 
-def judge(facts: Facts, keys: Keys) -> dict[str, t.Any]:
+def judge(facts: Found, keys: Keys) -> dict[str, t.Any]:
     """Say what one look found of the config and its key. Nothing secret is in it."""
     told = {
         **NOTHING_KNOWN,
         "path": facts.path,
         "user": facts.user_name,
         "owner": facts.base_owner_name,
-        "file_mode": f"{facts.file.mode:04o}" if facts.file else None,
+        "file_mode": facts.file_mode,
         "key_path": facts.key,
         "key_file": key_state(facts) if keys.line or facts.key is None else _unchecked_key(facts),
     }
     status = _refusal_status(facts)
     if status is not None:
-        return {**told, "status": status, "problem": base_problem(facts, force=True) or config_problem(facts)}
+        return {**told, "status": status, "problem": facts.base_problem(force=True) or facts.config_problem()}
     ordered = [keys.key, *keys.previous] if keys.key else []
     told.update(describe(facts.content, ordered, datetime.datetime.now(datetime.timezone.utc)))
-    wrong_place = key_problem(facts)
+    wrong_place = facts.key_problem()
     if told["status"] == "ok" and (wrong_place or told["key_file"] not in ("unmanaged", "current", "rotating")):
         told["status"] = "no_key"
         told["problem"] = wrong_place or "the key file does not hold the key that opens the config"
     return told
 
 
-def _unchecked_key(facts: Facts) -> str:
+def _unchecked_key(facts: Found) -> str:
     """Without a key to compare with, say only whether there is a key file."""
-    return "unchecked" if facts.key_file else "missing"
+    return "unchecked" if facts.has_key_file else "missing"
 
 
-def _refusal_status(facts: Facts) -> str | None:
+def _refusal_status(facts: Found) -> str | None:
     """Name what keeps us from reading the config at all, or None."""
-    if facts.base_hidden or (facts.base_owner_id is not None and not facts.is_owner):
+    if facts.is_stranger:
         return "not_owner"
-    if base_problem(facts, force=True) is not None:
+    if facts.base_problem(force=True) is not None:
         return "no_comfyui"
-    return "refused" if config_problem(facts) is not None else None
+    return "refused" if facts.config_problem() is not None else None
