@@ -11,8 +11,6 @@ secret, so the task needs no no_log.
 from __future__ import annotations
 
 import contextlib
-import inspect
-import json
 import os
 import signal
 import time
@@ -28,7 +26,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._envelope impo
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _workstation_probe
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._config_verdict import judge
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._gateway_options import with_token
-from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import Facts, WorkstationError
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import Found, WorkstationError
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import is_windows
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import (
     SHARED_ARGUMENTS,
     Keys,
@@ -43,13 +42,11 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "endpoints": {"type": "dict"},
     "unread_targets": {"type": "list", "elements": "str", "default": []},
     "compare_credentials": {"type": "bool", "default": True},
+    "credentials": {"type": "dict", "no_log": True},
     "credentials_problem": {"type": "str", "default": ""},
     "python": {"type": "str", "default": ""},
     "probe_timeout": {"type": "float", "default": _workstation_probe.SECONDS},
 }
-
-TOO_OLD = 3
-"""The exit code by which an interpreter says that it is older than the probe needs."""
 
 
 class ActionModule(ActionBase):
@@ -78,29 +75,31 @@ class ActionModule(ActionBase):
         library = missing_library()
         if library is not None:
             raise EnvelopeError(library)
-        check_options(options)
+        check_options(options, windows=is_windows(self))
         name = str(task_vars.get("inventory_hostname", ""))
         workstation_id = options["workstation_id"] or name
         keys = keys_from(options, workstation_id)
         running = None if options["endpoints"] is None else configs.check_endpoints(plain(options["endpoints"]))
-        workstation = open_workstation(self, keys, options)
-        program = _program({"seconds": options["probe_timeout"], "base": options["comfyui_path"]})
+        workstation = open_workstation(self, keys, options, task_vars)
         before = time.time()
-        facts, told, complaint = workstation.probe(
-            options["comfyui_path"], options["key_path"], keys.known_lines, options["python"], program
+        facts, probe = workstation.probe(
+            options["comfyui_path"],
+            options["key_path"],
+            keys.known_lines,
+            {"seconds": options["probe_timeout"], "base": options["comfyui_path"], "python": options["python"]},
         )
-        probe, problem = read_probe(told, complaint)
         found = _opened(facts, keys)
         return {
             "changed": False,
             "config": judge(facts, keys),
+            "exposed": _is_exposed(facts),
             "wanted_mode": configs.mode_name(options["mode"], workstation_id),
             "endpoints": _audit.compare_endpoints(
                 found.document.get("nim_endpoints"), running, options["unread_targets"], name
             ),
             **self._credentials(options, found, name, task_vars),
-            "probe": probe,
-            "probe_problem": problem,
+            "probe": None if isinstance(probe, str) else probe,
+            "probe_problem": probe if isinstance(probe, str) else None,
             "clock_seconds": _clock(probe, before, time.time()),
         }
 
@@ -111,10 +110,13 @@ class ActionModule(ActionBase):
         if options["credentials_problem"] or not options["compare_credentials"]:
             return {**_NOT_COMPARED, "credentials_problem": options["credentials_problem"] or None}
         try:
-            variables = task_vars["hostvars"][name]
+            variables = task_vars["hostvars"][name] if "hostvars" in task_vars else {}
             records = plain(_identities.records_of(variables))
             now = _audit.parse_time(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-            expected = plain(with_token(_identities.credentials(variables), variables, t.cast(t.Any, now)))
+            stored = options["credentials"]
+            if stored is None:
+                stored = with_token(_identities.credentials(variables), variables, t.cast(t.Any, now))
+            expected = plain(stored)
         except (AnsibleError, KeyError, ValueError) as problem:
             said = " ".join(str(problem).split())[:300]
             return {**_NOT_COMPARED, "credentials_problem": f"What is stored of its credentials cannot be read: {said}"}
@@ -132,7 +134,13 @@ def end_children() -> None:
 _NOT_COMPARED: dict[str, t.Any] = {"credentials": {}, "credentials_problem": None}
 
 
-def _opened(facts: Facts, keys: Keys) -> configs.Found:
+def _is_exposed(facts: Found) -> bool:
+    """Tell if others than ComfyUI's user may read the config. Windows has access lists and no modes."""
+    others = facts.file_mode is None or bool(int(facts.file_mode, 8) & 0o077)
+    return facts.has_file and not facts.file_is_right and others
+
+
+def _opened(facts: Found, keys: Keys) -> configs.Found:
     """Open the config, if there is one and a key for it."""
     if facts.content is None:
         return configs.Found("missing")
@@ -144,42 +152,9 @@ def _opened(facts: Facts, keys: Keys) -> configs.Found:
         return configs.Found("broken")
 
 
-def _program(options: dict[str, t.Any]) -> bytes:
-    """Return what the workstation's Python gets: a line of options, then the program."""
-    return f"{json.dumps(options)}\n{inspect.getsource(_workstation_probe)}".encode()
-
-
-def read_probe(told: t.Sequence[str], complaint: str) -> tuple[dict[str, t.Any] | None, str | None]:
-    """Return the probe's answer, or why there is none."""
-    tried = [line.partition(" ")[2] for line in told if line.startswith("python ")]
-    ends = [int(line.partition(" ")[2]) for line in told if line.startswith("python_ended ")]
-    for line in told:
-        answer = _answer(line)
-        if answer is not None:
-            return answer, None
-    if not tried:
-        return None, "There is no Python on it."
-    if ends and all(code == TOO_OLD for code in ends):
-        return None, f"Its Python is older than 3.8: {', '.join(tried)}."
-    if len(ends) < len(tried):
-        return None, f"The look was cut off while {tried[-1]} worked."
-    return None, f"{tried[-1]} ended with the code {ends[-1]}. It said: {complaint or 'nothing'}"
-
-
-def _answer(line: str) -> dict[str, t.Any] | None:
-    if not line.startswith("{"):
-        return None
-    try:
-        answer = json.loads(line)
-    except ValueError:
-        return None
-    is_ours = isinstance(answer, dict) and answer.get("format") == _workstation_probe.FORMAT
-    return answer if is_ours else None
-
-
-def _clock(probe: dict[str, t.Any] | None, before: float, after: float) -> float | None:
+def _clock(probe: dict[str, t.Any] | str, before: float, after: float) -> float | None:
     """Return by how many seconds its clock is ahead; less than nothing is behind. Within the round trip it is right."""
-    told = (probe or {}).get("time")
+    told = None if isinstance(probe, str) else probe.get("time")
     if not isinstance(told, (int, float)):
         return None
     return round(min(told - before, 0.0) + max(told - after, 0.0), 1)

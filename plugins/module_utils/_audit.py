@@ -463,9 +463,9 @@ def _config_findings(config: t.Mapping[str, t.Any], look: t.Mapping[str, t.Any])
             yield "config_other_workstation", f"Its config is that of {str(mode).partition(':')[2]}."
         else:
             yield "config_mode", f"Its config says {mode}, and {wanted} is asked for."
-    file_mode = config.get("file_mode")
-    if file_mode and int(str(file_mode), 8) & 0o077:
-        yield "config_exposed", f"Its config has the mode {file_mode}, so others may read it."
+    if look.get("exposed"):
+        mode = f" (mode {config['file_mode']})" if config.get("file_mode") else ""
+        yield "config_exposed", f"Others than ComfyUI's user may read its config{mode}."
 
 
 _CREDENTIALS = {

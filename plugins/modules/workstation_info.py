@@ -47,6 +47,10 @@ options:
       - Whether to compare the sealed credentials with what is stored. Takes decrypting what is stored.
     type: bool
     default: true
+  credentials:
+    description:
+      - What should be sealed in the config. The default is what the workstation's own variables say.
+    type: dict
   credentials_problem:
     description:
       - Why what is stored could not be read. Then nothing is compared, and this is told instead.
@@ -54,8 +58,9 @@ options:
     default: ""
   python:
     description:
-      - The interpreter on the workstation. By default it is the first one of C(venv/bin/python) and C(.venv/bin/python)
-        in O(comfyui_path), C(venv/bin/python) beside it, C(python3) and C(python). It has to be 3.8 or newer.
+      - The interpreter on a Linux workstation; on Windows it is O(comfyui_python). It has to be 3.8 or newer.
+      - By default it is the first one of C(venv/bin/python) and C(.venv/bin/python) in O(comfyui_path),
+        C(venv/bin/python) beside it, C(python3) and C(python).
     type: str
     default: ""
   probe_timeout:
@@ -90,6 +95,11 @@ config:
   sample:
     status: ok
     mode: workstation:ws-17
+exposed:
+  description: Whether others than ComfyUI's user, and on Windows administrators, may read the config.
+  returned: success
+  type: bool
+  sample: false
 wanted_mode:
   description: What C(config.mode) should be.
   returned: success

@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import secrets
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import FILE, FOLDER
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _workstation_probe
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import (
     Facts,
     WorkstationError,
@@ -25,12 +28,13 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_program
     WRITE_PROGRAM,
     command,
     output_lines,
+    probe_answer,
     probe_lines,
     program_input,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class PosixWorkstation:
@@ -79,20 +83,21 @@ class PosixWorkstation:
         return parse_facts(lines)
 
     def probe(
-        self, comfyui_path: str, key_path: str | None, key_lines: Sequence[str], python: str, probe: bytes
-    ) -> tuple[Facts, list[str], str]:
+        self, comfyui_path: str, key_path: str | None, key_lines: Sequence[str], options: Mapping[str, Any]
+    ) -> tuple[Facts, dict[str, Any] | str]:
         """Look at the same, and at the rest of the workstation by a Python program. One round trip.
 
-        :arg python: the interpreter to take; empty for ComfyUI's own, or else the system's.
-        :arg probe: what goes to the interpreter's standard input: one line of options, then the program.
-        :returns: the facts, the lines that tell of the interpreter and what it printed, and what it complained of.
+        :arg options: those of the program C(_workstation_probe), and C(python), the interpreter to take; empty for
+            ComfyUI's own, or else the system's.
+        :returns: the facts, and what the program has answered, or why it has not.
         """
-        parameters = [comfyui_path, key_path or "", str(len(key_lines)), *key_lines, python]
-        result = self._send("budgetguard.techops looks at the workstation", PROBE_PROGRAM, parameters, probe)
+        parameters = [comfyui_path, key_path or "", str(len(key_lines)), *key_lines, str(options["python"])]
+        content = f"{json.dumps(dict(options))}\n{inspect.getsource(_workstation_probe)}".encode()
+        result = self._send("budgetguard.techops looks at the workstation", PROBE_PROGRAM, parameters, content)
         lines = output_lines(result["stdout"])
         if lines is None:
             raise self._failure(result, parameters)
-        return parse_facts(lines), probe_lines(result["stdout"]), self._harmless(result["stderr"])
+        return parse_facts(lines), probe_answer(probe_lines(result["stdout"]), self._harmless(result["stderr"]))
 
     def write(
         self, facts: Facts, steps: Sequence[str], content: bytes = b"", aside: str = "", key_line: str = ""

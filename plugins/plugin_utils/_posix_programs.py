@@ -17,9 +17,11 @@ A key file is compared on the workstation, so a key goes there and never comes b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import FILE, FOLDER
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_probe import FORMAT as PROBE_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -222,6 +224,9 @@ done
 say done
 """
 )
+
+# The exit code by which an interpreter says that it is older than the probe needs.
+TOO_OLD = 3
 
 # Ends with 3 before anything is read when the Python is older than the probe needs. Python 2 understands it, too.
 BOOT = (
@@ -468,3 +473,31 @@ def probe_lines(stdout: str) -> list[str]:
     lines = [line.rstrip("\r") for line in stdout.split("\n")]
     after = lines[lines.index(MARKER) + 1 :] if MARKER in lines else []
     return [line for line in after[after.index("end") + 1 :] if line] if "end" in after else []
+
+
+def probe_answer(told: Sequence[str], complaint: str) -> dict[str, Any] | str:
+    """Return the probe's answer, or why there is none."""
+    tried = [line.partition(" ")[2] for line in told if line.startswith("python ")]
+    ends = [int(line.partition(" ")[2]) for line in told if line.startswith("python_ended ")]
+    for line in told:
+        answer = _answer(line)
+        if answer is not None:
+            return answer
+    if not tried:
+        return "There is no Python on it."
+    if ends and all(code == TOO_OLD for code in ends):
+        return f"Its Python is older than 3.8: {', '.join(tried)}."
+    if len(ends) < len(tried):
+        return f"The look was cut off while {tried[-1]} worked."
+    return f"{tried[-1]} ended with the code {ends[-1]}. It said: {complaint or 'nothing'}"
+
+
+def _answer(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    is_ours = isinstance(answer, dict) and answer.get("format") == PROBE_FORMAT
+    return answer if is_ours else None

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import functools
+import inspect
 import json
 import pathlib
 import secrets
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _windows_config
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _windows_probe, _workstation_probe
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_programs import FAILURES
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import (
@@ -88,12 +90,32 @@ class WindowsWorkstation:
 
         :arg key_lines: lines the key file may have; the facts tell which ones it has, by number.
         """
+        request = self._read_request(comfyui_path, key_path)
+        return self._facts(self._run(request), request, key_lines)
+
+    def probe(
+        self, comfyui_path: str, key_path: str | None, key_lines: Sequence[str], options: Mapping[str, Any]
+    ) -> tuple[WindowsFacts, dict[str, Any]]:
+        """Look at the same, and at the rest of the workstation. One module call.
+
+        :arg options: those of the program C(_workstation_probe).
+        :returns: the facts, and what that program has answered.
+        """
+        request = self._read_request(comfyui_path, key_path)
+        programs = {"config": program_text(), "probe": inspect.getsource(_workstation_probe)}
+        data = {"programs": programs, "config": request, "probe": {**options, "base": request["base"]}}
+        program = inspect.getsource(_windows_probe)
+        answer = self._python.run(program, data=json.dumps(data), name="workstation_info")
+        return self._facts(answer["config"], request, key_lines), dict(answer["probe"])
+
+    def _read_request(self, comfyui_path: str, key_path: str | None) -> dict[str, Any]:
         base = windows_path("comfyui_path", comfyui_path)
         key = windows_path("key_path", key_path, home=True) if key_path else None
-        nonce = secrets.token_hex(16)
-        answer = self._run({"do": "read", "base": base, "user": self._user, "key": key, "nonce": nonce})
-        marks = [_windows_config.line_mark(nonce, line) for line in key_lines]
-        return parse_facts(answer, base, self._user, key, marks)
+        return {"do": "read", "base": base, "user": self._user, "key": key, "nonce": secrets.token_hex(16)}
+
+    def _facts(self, answer: dict[str, Any], request: dict[str, Any], key_lines: Sequence[str]) -> WindowsFacts:
+        marks = [_windows_config.line_mark(request["nonce"], line) for line in key_lines]
+        return parse_facts(answer, request["base"], self._user, request["key"], marks)
 
     def write(
         self, facts: WindowsFacts, steps: Sequence[str], content: bytes = b"", aside: str = "", key_line: str = ""

@@ -10,16 +10,13 @@ This one file is sent to the workstation and run there by ComfyUI's own Python, 
 the standard library alone and imports nothing of the collection. The first line of standard input, or the argument of
 C(main), are the options as JSON: C(base) is ComfyUI's base folder, unless it is the first word of the command line.
 
-Nothing secret leaves the workstation: of a config the sealed text, of a key file the name of each key (a hash under
-another key, as in C(key_id) of the collection). Whatever can hang is asked in a thread and given up after a while.
+It reads no config and no key: that is done by other programs, before it. Whatever can hang is asked in a thread and
+given up after a while.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
-import hmac
 import json
 import os
 import re
@@ -39,11 +36,9 @@ LONGEST_TEXT, MOST_ENTRIES = 200, 64
 LARGEST_FILE = 4 * 1024 * 1024
 """What is larger is no config and no description of a version, and is not read."""
 
-SALT, ROUNDS = b"budgetguard_comfyui_salt", 100000
 COMPANION = "budgetguard_companion"
 INSTALLED = (".budgetguard_local", "installed.json")
 MANAGED = "budgetguard:managed"
-CONFIG = ("budgetguard", "budgetguard_backend_config.json")
 
 GPU_FIELDS = ("name", "memory.total", "driver_version")
 _VERSION = re.compile(r"""^\s*(?:__version__|version)\s*=\s*["']([^"'\n]{1,64})["']""", re.MULTILINE)
@@ -195,44 +190,6 @@ def containers(options: Options) -> dict[str, t.Any]:
     return {"containers": [dict(zip(("name", "state", "status"), row)) for row in rows[:MOST_ENTRIES]]}
 
 
-def config(options: Options) -> dict[str, t.Any]:
-    """Return the sealed config as it is, and the names of the keys in the key file. Only where the options ask."""
-    path = Path(options["base"], *CONFIG)
-    key = Path(options["key_path"]).expanduser() if options.get("key_path") else None
-    content = None
-    if path.is_file() and not path.is_symlink():
-        content = path.read_bytes() if path.stat().st_size <= LARGEST_FILE else b""
-    return {
-        "path": str(path),
-        "is_link": path.is_symlink(),
-        "content": None if content is None else base64.b64encode(content).decode("ascii"),
-        "key_path": None if key is None else str(key),
-        "key_file": key is not None and key.is_file(),
-        "key_ids": [] if key is None else key_ids(read_text(key) or ""),
-    }
-
-
-def key_ids(text: str) -> list[str | None]:
-    """Name the keys of a key file. A line that holds none is None."""
-    return [key_id(line) for line in text.splitlines()[:20] if line]
-
-
-def key_id(line: str) -> str | None:
-    """Name the key of one line by 16 hexadecimal digits, as the collection does."""
-    version, _space, secret = line.partition(" ")
-    try:
-        if version == "v1" and secret:
-            key = hashlib.pbkdf2_hmac("sha256", secret.encode("utf-8"), SALT, ROUNDS, 32)
-        elif version == "v2":
-            key = base64.urlsafe_b64decode(secret.encode("ascii"))
-        else:
-            return None
-    except ValueError:
-        return None
-    own = hmac.new(key, b"budgetguard key id", hashlib.sha256).digest()
-    return hmac.new(own, b"", hashlib.sha256).hexdigest()[:16]
-
-
 PARTS: dict[str, t.Callable[[Options], dict[str, t.Any]]] = {
     "system": system,
     "disk": disk,
@@ -241,7 +198,6 @@ PARTS: dict[str, t.Callable[[Options], dict[str, t.Any]]] = {
     "companion": companion,
     "nodes": nodes,
     "containers": containers,
-    "config": config,
 }
 
 
@@ -261,8 +217,7 @@ def look(options: Options) -> dict[str, t.Any]:
         with lock:
             found[name] = told
 
-    wanted = {name: function for name, function in PARTS.items() if name != "config" or options.get("config")}
-    threads = [threading.Thread(target=part, args=item, daemon=True) for item in wanted.items()]
+    threads = [threading.Thread(target=part, args=item, daemon=True) for item in PARTS.items()]
     for thread in threads:
         thread.start()
     end = time.monotonic() + options["seconds"] + 1
@@ -270,21 +225,25 @@ def look(options: Options) -> dict[str, t.Any]:
         thread.join(max(0.0, end - time.monotonic()))
     missing = {"problem": f"no answer within {options['seconds']:g} seconds"}
     with lock:
-        return {name: found.get(name, missing) for name in wanted}
+        return {name: found.get(name, missing) for name in PARTS}
+
+
+def answer(options: Options) -> dict[str, t.Any]:
+    """Return all that is told."""
+    return {
+        "format": FORMAT,
+        "python": {"version": ".".join(str(part) for part in sys.version_info[:3]), "executable": sys.executable},
+        **look({"seconds": SECONDS, **options}),
+        "time": time.time(),
+    }
 
 
 def main(given: bytes) -> None:
     """Print what there is. Ends the process at once: a thread that hangs must not keep it."""
-    options = {"seconds": SECONDS, **json.loads(given or b"{}")}
+    options = json.loads(given or b"{}")
     if len(sys.argv) > 1:
         options["base"] = sys.argv[1]
-    answer = {
-        "format": FORMAT,
-        "python": {"version": ".".join(str(part) for part in sys.version_info[:3]), "executable": sys.executable},
-        **look(options),
-        "time": time.time(),
-    }
-    sys.stdout.write(json.dumps(answer, sort_keys=True) + "\n")
+    sys.stdout.write(json.dumps(answer(options), sort_keys=True) + "\n")
     sys.stdout.flush()
     os._exit(0)
 

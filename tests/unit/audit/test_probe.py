@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import inspect
 import json
 import os
@@ -17,13 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.budgetguard.techops.plugins.action import workstation_info
-from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _posix_programs, _workstation_probe
 from tests.ssh.fleet import write_installed
 from tests.ssh.playing import make_comfyui
-from tests.unit.workstation.examples import KEY, STUDIO_KEY, config
-from tests.unit.workstation.shells import CONFIG, SHELLS, run
+from tests.unit.workstation.shells import SHELLS, run
 
 SMI = "NVIDIA GeForce RTX 4090, 24564, 570.86.15\nNVIDIA L4, [N/A], 570.86.15"
 DOCKER = "nim-flux-dev-rtx-4090\texited\tExited (0) 2 hours ago\nother\trunning\tUp 3 days"
@@ -59,9 +55,14 @@ class Bench:
     def look(self, **options: t.Any) -> dict[str, t.Any]:
         """Return the probe's answer."""
         printed = self.printed(**options)
-        answer, problem = workstation_info.read_probe(_posix_programs.probe_lines(printed), "")
-        assert answer is not None, problem
-        return answer
+        return answer_of(printed)
+
+
+def answer_of(printed: str) -> dict[str, t.Any]:
+    """Return the probe's answer in what was printed."""
+    answer = _posix_programs.probe_answer(_posix_programs.probe_lines(printed), "")
+    assert isinstance(answer, dict), answer
+    return answer
 
 
 @pytest.fixture
@@ -91,10 +92,7 @@ def test_it_imports_nothing_but_the_standard_library() -> None:
 def test_it_runs_after_the_look(bench: Bench, shell: t.Sequence[str]) -> None:
     printed = bench.printed(shell)
     assert "has main.py" in (_posix_programs.output_lines(printed) or [])
-    answer, problem = workstation_info.read_probe(_posix_programs.probe_lines(printed), "")
-    assert problem is None
-    assert answer is not None
-    assert answer["disk"]["path"] == str(bench.base)
+    assert answer_of(printed)["disk"]["path"] == str(bench.base)
 
 
 def test_gpus_and_containers(bench: Bench) -> None:
@@ -168,15 +166,15 @@ def test_no_python_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
         (bench.programs / tool).symlink_to(f"/bin/{tool}" if Path(f"/bin/{tool}").exists() else f"/usr/bin/{tool}")
     printed = bench.printed(("/bin/sh",), python="/no/such/python")
     assert _posix_programs.output_lines(printed)
-    told = workstation_info.read_probe(_posix_programs.probe_lines(printed), "")
-    assert told == (None, "There is no Python on it.")
+    told = _posix_programs.probe_answer(_posix_programs.probe_lines(printed), "")
+    assert told == "There is no Python on it."
 
 
 def test_one_that_is_too_old_leaves_it_to_the_next(bench: Bench) -> None:
     old = bench.program("old-python", "exit 3")
     printed = bench.printed(python=old)
     assert f"python {old}" in printed
-    assert workstation_info.read_probe(_posix_programs.probe_lines(printed), "")[0] is not None
+    assert answer_of(printed)
 
 
 def test_comfyuis_own_python_comes_first(bench: Bench) -> None:
@@ -197,24 +195,6 @@ def test_comfyuis_own_python_comes_first(bench: Bench) -> None:
     ],
 )
 def test_why_there_is_no_answer(lines: list[str], complaint: str, problem: str) -> None:
-    answer, told = workstation_info.read_probe(lines, complaint)
-    assert answer is None
-    assert problem in str(told)
-
-
-def test_the_config_only_where_asked_and_no_key(bench: Bench) -> None:
-    """What Windows needs: the sealed config, and the names of keys."""
-    path = bench.base / CONFIG
-    path.parent.mkdir()
-    path.write_bytes(config())
-    key_file = bench.home / "studio.key"
-    key_file.write_text(f"v2 {KEY}\nv1 {STUDIO_KEY}\nv3 x\n", encoding="ascii")
-    assert "config" not in bench.look()
-    printed = bench.printed(config=True, key_path=str(key_file))
-    answer, _problem = workstation_info.read_probe(_posix_programs.probe_lines(printed), "")
-    assert answer is not None
-    assert base64.b64decode(answer["config"]["content"]) == config()[:0] + path.read_bytes()
-    wide = _envelope.key_id(_envelope.studio_wide_key(STUDIO_KEY))
-    assert answer["config"]["key_ids"] == [_envelope.key_id(KEY), wide, None]
-    assert KEY not in printed
-    assert STUDIO_KEY not in printed
+    told = _posix_programs.probe_answer(lines, complaint)
+    assert isinstance(told, str)
+    assert problem in told
