@@ -33,7 +33,7 @@ Run = t.Callable[..., tuple[dict[str, t.Any], Tried]]
 
 
 @pytest.fixture
-def run(: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs the module against a cloud that refuses the bad key, with the logins it has seen."""
     tried: Tried = []
 
