@@ -10,7 +10,9 @@ secret, so the task needs no no_log.
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import datetime
 import os
 import signal
 import time
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _audit, _identities
 from ansible_collections.budgetguard.techops.plugins.module_utils import _workstation as configs
@@ -43,7 +46,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "unread_targets": {"type": "list", "elements": "str", "default": []},
     "compare_credentials": {"type": "bool", "default": True},
     "credentials": {"type": "dict", "no_log": True},
-    "credentials_problem": {"type": "str", "default": ""},
+    "credential_store": {"type": "raw", "no_log": True},
     "python": {"type": "str", "default": ""},
     "probe_timeout": {"type": "float", "default": _workstation_probe.SECONDS},
 }
@@ -107,20 +110,30 @@ class ActionModule(ActionBase):
         self, options: dict[str, t.Any], found: configs.Found, name: str, task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
         """Compare what is sealed in the config with what the workstation's variables say. Nothing secret is told."""
-        if options["credentials_problem"] or not options["compare_credentials"]:
-            return {**_NOT_COMPARED, "credentials_problem": options["credentials_problem"] or None}
+        if not options["compare_credentials"]:
+            return _NOT_COMPARED
         try:
-            variables = task_vars["hostvars"][name] if "hostvars" in task_vars else {}
+            variables = self._variables(options["credential_store"], name, task_vars)
             records = plain(_identities.records_of(variables))
-            now = _audit.parse_time(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
             stored = options["credentials"]
             if stored is None:
-                stored = with_token(_identities.credentials(variables), variables, t.cast(t.Any, now))
+                now = datetime.datetime.now(datetime.timezone.utc)
+                stored = with_token(_identities.credentials(variables), variables, now)
             expected = plain(stored)
         except (AnsibleError, KeyError, ValueError) as problem:
             said = " ".join(str(problem).split())[:300]
             return {**_NOT_COMPARED, "credentials_problem": f"What is stored of its credentials cannot be read: {said}"}
         return {**_NOT_COMPARED, "credentials": _audit.compare_credentials(found.credentials, expected, records)}
+
+    def _variables(self, store: t.Any, name: str, task_vars: dict[str, t.Any]) -> t.Mapping[str, t.Any]:
+        """Return the workstation's variables, with what the secret store has of its identities if there is a store."""
+        variables: t.Mapping[str, t.Any] = task_vars["hostvars"][name] if "hostvars" in task_vars else {}
+        if store in (None, "", "file"):
+            return variables
+        lookup = lookup_loader.get("budgetguard.techops.stored_vars", loader=self._loader, templar=self._templar)
+        own, shared = lookup.run([f"workstations/{name.lower()}", "studio-identities"], task_vars, store=plain(store))
+        names = (shared.get(_identities.VARIABLES[0]) or {}, own.get(_identities.VARIABLES[1]) or {})
+        return collections.ChainMap(dict(zip(_identities.FACTS, names)), t.cast("dict[str, t.Any]", variables))
 
 
 def end_children() -> None:

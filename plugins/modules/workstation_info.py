@@ -51,11 +51,11 @@ options:
     description:
       - What should be sealed in the config. The default is what the workstation's own variables say.
     type: dict
-  credentials_problem:
+  credential_store:
     description:
-      - Why what is stored could not be read. Then nothing is compared, and this is told instead.
-    type: str
-    default: ""
+      - Where identities are stored. V(file) is the workstation's own variables, anything else is the option C(store) of
+        P(budgetguard.techops.stored_vars#lookup).
+    type: raw
   python:
     description:
       - The interpreter on a Linux workstation; on Windows it is O(comfyui_python). It has to be 3.8 or newer.
