@@ -125,7 +125,7 @@ class Studio:
     def ping(self) -> Cost:
         """Run Ansible's ping on all of them."""
         book = self.folder / "ping.yml"
-        task = {"ansible.builtin.ping": {}}
+        task: dict[str, t.Any] = {"ansible.builtin.ping": {}}
         play = {"hosts": "artist_workstations", "gather_facts": False, "tasks": [task]}
         book.write_text(json.dumps([play]), encoding="utf-8")
         return self.play(str(book))
