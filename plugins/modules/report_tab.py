@@ -22,9 +22,10 @@ attributes:
   check_mode:
     support: full
   diff_mode:
-    description: A page is no text that people compare.
     support: none
-  idempotent:
+    details:
+      - A page is no text that people compare.
+  platform:
     support: full
 options:
   path:
