@@ -13,8 +13,11 @@ Two versions of the same envelope:
 * version 2 is for one workstation. Its key is split off the studio key with HKDF and the workstation's id, so a
   stolen workstation opens only its own config. There is nothing to stretch: the studio key must be random.
 
-Both are a Fernet token of the credentials as JSON, and the token is base64-encoded once more. This file only puts
-together what the cryptography library offers. It keeps no state, reads no clock and touches no file.
+Both are a Fernet token of the credentials as JSON, and the token is base64-encoded once more. Keys are derived, and
+seals are checked, with the standard library alone; sealing and opening need the cryptography library. This file keeps
+no state, reads no clock and touches no file.
+
+It is a part of C(install_credentials.py), too, which runs on workstations with Python 3.8.
 
 A *studio key* is the one secret text of the studio. A *key* is a derived one: 44 characters of base64url for 32 bytes,
 in the form Fernet takes.
@@ -27,22 +30,19 @@ import binascii
 import hashlib
 import hmac
 import json
+import sys
 import traceback
 import typing as t
 
-from ansible.module_utils.basic import missing_required_lib
-
 try:
     from cryptography.fernet import Fernet, InvalidToken
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-    from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 except ImportError:
     CRYPTOGRAPHY_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
     CRYPTOGRAPHY_IMPORT_ERROR = None
 
-Credentials = dict[str, dict[str, str]]
+# A text, because Python 3.8 cannot evaluate it.
+Credentials: t.TypeAlias = "dict[str, dict[str, str]]"
 
 STUDIO_WIDE = 1
 PER_WORKSTATION = 2
@@ -68,6 +68,9 @@ HOW_TO_MAKE_A_KEY = 'Make a new one with: python3 -c "import secrets; print(secr
 FERNET_VERSION = 0x80
 # version 1 + time 8 + IV 16 + one AES block 16 + HMAC 32, in bytes
 FERNET_SHORTEST = 73
+FERNET_HMAC = 32
+# The first half of a Fernet key signs, the second one encrypts.
+SIGNING_KEY = slice(0, 16)
 
 
 class EnvelopeError(Exception):
@@ -86,8 +89,10 @@ def missing_library() -> str | None:
     """Return the text to fail with when the cryptography library cannot be imported, else None."""
     if CRYPTOGRAPHY_IMPORT_ERROR is None:
         return None
-    message: str = missing_required_lib("cryptography", reason="to seal ComfyUI configs (needed on the controller)")
-    return message
+    return (
+        f"The Python library cryptography cannot be imported by {sys.executable}; sealing and opening ComfyUI configs "
+        "needs it. Install it there: pip install cryptography."
+    )
 
 
 def key_problem(studio_key: str) -> str | None:
@@ -139,9 +144,11 @@ def _require_good(studio_key: str) -> bytes:
 
 def studio_wide_key(studio_key: str) -> str:
     """Derive the key of version 1. Tens of milliseconds of CPU: once per run, never once per workstation."""
-    secret = _require_good(studio_key)
-    stretched = PBKDF2HMAC(algorithm=SHA256(), length=KEY_BYTES, salt=SALT, iterations=PBKDF2_ROUNDS).derive(secret)
-    return base64.urlsafe_b64encode(stretched).decode("ascii")
+    return base64.urlsafe_b64encode(_stretch(_require_good(studio_key))).decode("ascii")
+
+
+def _stretch(secret: bytes) -> bytes:
+    return hashlib.pbkdf2_hmac("sha256", secret, SALT, PBKDF2_ROUNDS, KEY_BYTES)
 
 
 def workstation_key(studio_key: str, workstation_id: str) -> str:
@@ -150,8 +157,13 @@ def workstation_key(studio_key: str, workstation_id: str) -> str:
     if not workstation_id or not workstation_id.isprintable():
         raise EnvelopeError("A workstation id must be a text of printable characters that is not empty.")
     info = WORKSTATION_INFO + workstation_id.encode("utf-8")
-    split_off = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=SALT, info=info).derive(secret)
-    return base64.urlsafe_b64encode(split_off).decode("ascii")
+    return base64.urlsafe_b64encode(_split_off(secret, info)).decode("ascii")
+
+
+def _split_off(secret: bytes, info: bytes) -> bytes:
+    """HKDF of RFC 5869; one round of its second step gives all the 32 bytes."""
+    extracted = hmac.new(SALT, secret, hashlib.sha256).digest()
+    return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()
 
 
 def derive_keys(studio_key: str, workstation_ids: t.Iterable[str], encryption_version: int) -> dict[str, str]:
@@ -280,6 +292,29 @@ def _token(section: dict[str, t.Any]) -> bytes:
     return token
 
 
+def check_seal(section: object, key: str) -> None:
+    """Say whether the key sealed the C(credentials) part of a config, and nobody changed it since, without opening it.
+
+    A Fernet token ends with an HMAC of all before it: https://github.com/fernet/spec/blob/master/Spec.md
+
+    :raises BrokenEnvelopeError: no key could open this, or this key made it but it was changed since.
+    :raises WrongKeyError: another key made it.
+    """
+    require_key(key)
+    checked = check_sealed(section)
+    raw = base64.urlsafe_b64decode(_token(checked))
+    signing_key = base64.urlsafe_b64decode(key)[SIGNING_KEY]
+    signature = hmac.new(signing_key, raw[:-FERNET_HMAC], hashlib.sha256).digest()
+    if not hmac.compare_digest(signature, raw[-FERNET_HMAC:]):
+        raise _not_opened(checked, key)
+
+
+def _not_opened(section: dict[str, t.Any], key: str) -> EnvelopeError:
+    if section.get("key_id") == key_id(key):
+        return BrokenEnvelopeError("it was sealed with this key, but its encrypted_data was changed")
+    return WrongKeyError("it is sealed with another key")
+
+
 def unseal(section: object, key: str) -> Credentials:
     """Open the C(credentials) part of a config.
 
@@ -291,9 +326,7 @@ def unseal(section: object, key: str) -> Credentials:
     try:
         plain = Fernet(key).decrypt(_token(checked))
     except InvalidToken:
-        if checked.get("key_id") == key_id(key):
-            raise BrokenEnvelopeError("it was sealed with this key, but its encrypted_data was changed") from None
-        raise WrongKeyError("it is sealed with another key") from None
+        raise _not_opened(checked, key) from None
     try:
         credentials = json.loads(plain)
     except ValueError:
@@ -311,6 +344,7 @@ __all__ = (
     "Credentials",
     "EnvelopeError",
     "WrongKeyError",
+    "check_seal",
     "check_sealed",
     "derive_keys",
     "fingerprint",

@@ -15,6 +15,8 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import KEYLESS_FIELD
+
 Record = dict[str, t.Any]
 Records = t.Mapping[str, t.Any]
 
@@ -32,9 +34,6 @@ OPEN_FIELDS = frozenset(
     }
 )
 """The fields that are no secret. Whatever else a provider may return is taken for one."""
-
-KEYLESS_FIELD = "Identity"
-"""The one field of a workstation that has an identity of its own: its name. There is no key."""
 
 FIELDS: t.Mapping[str, tuple[str, ...]] = {
     "aws": ("Access Key ID", "Secret Access Key"),

@@ -127,14 +127,14 @@ def _csv(rows: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in sorted(rows, key=lambda row: tuple(str(row.get(name)) for name in COLUMNS[:4])):
-        writer.writerow({**row, "workstation": _plain(row["workstation"]), "node": _plain(row["node"])})
+        writer.writerow({**row, "workstation": plain_cell(row["workstation"]), "node": plain_cell(row["node"])})
     return text.getvalue()
 
 
-def _plain(value: t.Any) -> str:
+def plain_cell(value: t.Any) -> str:
     """Keep a spreadsheet from taking a name for a formula."""
     text = str(value)
     return f"'{text}" if text[:1] in ("=", "+", "@", "\t") or (text[:1] == "-" and text != "-") else text
 
 
-__all__ = ("COLUMNS", "UsageError", "merged")
+__all__ = ("COLUMNS", "UsageError", "merged", "plain_cell")

@@ -25,12 +25,12 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._envelope impo
     BrokenEnvelopeError,
     Credentials,
     WrongKeyError,
+    check_seal,
     check_sealed,
     open_part,
     seal,
     unseal,
 )
-from ansible_collections.budgetguard.techops.plugins.module_utils._identities import KEYLESS_FIELD
 
 FOLDER = "budgetguard"
 FILE = "budgetguard_backend_config.json"
@@ -53,6 +53,9 @@ CREDENTIAL_FIELDS: dict[str, tuple[str, ...]] = {
     "gcp": ("Project ID", "Service Account JSON File Path", "Region", "Zone"),
 }
 
+# The one field of a workstation that has an identity of its own: its name. There is no key.
+KEYLESS_FIELD = "Identity"
+
 # Fields of ours that serve as well as a public one. The content of a key file stays sealed; a path would need the file.
 INSTEAD_OF: dict[str, tuple[str, ...]] = {"Service Account JSON File Path": ("Service Account JSON",)}
 
@@ -73,8 +76,9 @@ ENDPOINT_FIELDS = (
 URL_FIELDS = ("url", "infer_url", "health_url")
 NOT_SHOWN = "(not shown)"
 
-Document = dict[str, t.Any]
-Endpoints = dict[str, dict[str, list[dict[str, t.Any]]]]
+# Texts, because Python 3.8 cannot evaluate them.
+Document: t.TypeAlias = "dict[str, t.Any]"
+Endpoints: t.TypeAlias = "dict[str, dict[str, list[dict[str, t.Any]]]]"
 
 
 class ConfigError(Exception):
@@ -86,10 +90,20 @@ class BrokenConfigError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Sealed:
+    """Credentials that were sealed elsewhere, for who has no library to open them: the section, and what is in it."""
+
+    section: Document = dataclasses.field(repr=False)
+    credentials_status: dict[str, bool]
+
+
+@dataclasses.dataclass(frozen=True)
 class Wanted:
     """What a workstation's config should say, and the keys to compare it with.
 
-    I(previous_keys) open what an earlier key sealed, so that a rotation is not taken for a stranger's file.
+    I(previous_keys) open what an earlier key sealed, so that a rotation is not taken for a stranger's file. With
+    I(sealed) it counts instead of I(credentials), and nothing is sealed or opened: seals are checked, and credentials
+    are the same if their keyed fingerprints are.
     """
 
     nim_endpoints: Endpoints
@@ -99,6 +113,25 @@ class Wanted:
     mode: str
     previous_keys: t.Sequence[str] = dataclasses.field(default=(), repr=False)
     unread_targets: t.Sequence[str] = ()
+    sealed: Sealed | None = None
+
+    @property
+    def status(self) -> dict[str, bool]:
+        """What the config says of the credentials in clear."""
+        return credentials_status(self.credentials) if self.sealed is None else self.sealed.credentials_status
+
+    @property
+    def envelope(self) -> Document:
+        """The part of the envelope that is the same each time."""
+        if self.sealed is None:
+            return open_part(self.credentials, self.key, self.encryption_version)
+        return {name: value for name, value in self.sealed.section.items() if name != "encrypted_data"}
+
+    def seal(self) -> Document:
+        """Return the C(credentials) part to write."""
+        if self.sealed is None:
+            return seal(self.credentials, self.key, self.encryption_version)
+        return self.sealed.section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,8 +324,11 @@ class Found:
     problem: str | None = None
 
 
-def inspect(current: bytes | None, key: str, previous_keys: t.Sequence[str] = ()) -> Found:
-    """Parse and open a config file with the key, else with one of the previous keys."""
+def inspect(current: bytes | None, key: str, previous_keys: t.Sequence[str] = (), sealed: bool = False) -> Found:
+    """Parse and open a config file with the key, else with one of the previous keys.
+
+    With C(sealed) only the seal is checked, and the credentials stay unknown.
+    """
     if current is None:
         return Found("missing")
     try:
@@ -301,7 +337,7 @@ def inspect(current: bytes | None, key: str, previous_keys: t.Sequence[str] = ()
         return Found("broken", problem=str(problem))
     for candidate in (key, *previous_keys):
         try:
-            credentials = unseal(document["credentials"], candidate)
+            credentials = _opened(document["credentials"], candidate, sealed)
         except WrongKeyError:
             continue
         except BrokenEnvelopeError as problem:
@@ -310,6 +346,13 @@ def inspect(current: bytes | None, key: str, previous_keys: t.Sequence[str] = ()
     return Found(
         "wrong_key", document, problem="it is sealed with a key that is neither the current nor a previous one"
     )
+
+
+def _opened(section: Document, key: str, sealed: bool) -> Credentials | None:
+    if sealed:
+        check_seal(section, key)
+        return None
+    return unseal(section, key)
 
 
 def update(current: bytes | None, wanted: Wanted, now: str) -> Update:
@@ -321,22 +364,21 @@ def update(current: bytes | None, wanted: Wanted, now: str) -> Update:
     :arg current: the file's bytes; None when there is no file.
     :arg now: the time for C(installed_at), as C(2026-11-23T10:00:00Z).
     """
-    found = inspect(current, wanted.key, wanted.previous_keys)
+    found = inspect(current, wanted.key, wanted.previous_keys, sealed=wanted.sealed is not None)
     old_endpoints = found.document.get("nim_endpoints", {})
     nim_endpoints = keep_unread(old_endpoints, wanted.nim_endpoints, wanted.unread_targets)
     open_fields: Document = {
         "version": FORMAT_VERSION,
         "mode": wanted.mode,
         "nim_endpoints": nim_endpoints,
-        "credentials_status": credentials_status(wanted.credentials),
+        "credentials_status": wanted.status,
     }
-    envelope = open_part(wanted.credentials, wanted.key, wanted.encryption_version)
-    reasons = _differences(found, open_fields, envelope, wanted.credentials)
+    envelope = wanted.envelope
+    reasons = _differences(found, open_fields, envelope, wanted)
     extras = {name: value for name, value in found.document.items() if name not in OUR_FIELDS}
     content = current
     if reasons or content is None:
-        sealed = seal(wanted.credentials, wanted.key, wanted.encryption_version)
-        content = _to_bytes({**open_fields, "installed_at": now, "credentials": sealed}, extras)
+        content = _to_bytes({**open_fields, "installed_at": now, "credentials": wanted.seal()}, extras)
     return Update(
         content=content,
         reasons=reasons,
@@ -348,7 +390,7 @@ def update(current: bytes | None, wanted: Wanted, now: str) -> Update:
     )
 
 
-def _differences(found: Found, open_fields: Document, envelope: Document, credentials: Credentials) -> tuple[str, ...]:
+def _differences(found: Found, open_fields: Document, envelope: Document, wanted: Wanted) -> tuple[str, ...]:
     """Name what differs between the file and what is wanted. Empty means: leave the file as it is."""
     if found.state in ("missing", "broken"):
         return (found.state,)
@@ -356,9 +398,14 @@ def _differences(found: Found, open_fields: Document, envelope: Document, creden
     if found.state in ("wrong_key", "previous_key"):
         reasons.append(found.state)
     reasons += [name for name, value in open_fields.items() if found.document.get(name) != value]
-    if found.credentials is not None and found.credentials != credentials:
-        reasons.append("credentials")
     sealed = found.document["credentials"]
+    if wanted.sealed is not None:
+        # A fingerprint says something only beside one of the same key.
+        others = found.state == "ok" and sealed.get("fingerprint") != envelope["fingerprint"]
+    else:
+        others = found.credentials is not None and found.credentials != wanted.credentials
+    if others:
+        reasons.append("credentials")
     if not reasons and any(sealed.get(name) != value for name, value in envelope.items()):
         reasons.append("envelope")
     return tuple(reasons)
@@ -470,6 +517,7 @@ __all__ = (
     "BrokenConfigError",
     "ConfigError",
     "Found",
+    "Sealed",
     "Update",
     "Wanted",
     "check_credentials",

@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import secrets
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import FILE, FOLDER
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _workstation_probe
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import (
     Facts,
     WorkstationError,
@@ -20,19 +23,22 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts i
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_programs import (
     FAILURES,
+    PROBE_PROGRAM,
     READ_PROGRAM,
     WRITE_PROGRAM,
     command,
     output_lines,
+    probe_answer,
+    probe_lines,
     program_input,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class PosixWorkstation:
-    """Runs the two programs over the connection of a task.
+    """Runs the programs over the connection of a task.
 
     :arg action: the action plugin, for its connection and become.
     :arg hide: secrets that must not appear in an error text, should the workstation send one back.
@@ -76,6 +82,23 @@ class PosixWorkstation:
         lines = self._run("budgetguard.techops reads the ComfyUI config", READ_PROGRAM, parameters)
         return parse_facts(lines)
 
+    def probe(
+        self, comfyui_path: str, key_path: str | None, key_lines: Sequence[str], options: Mapping[str, Any]
+    ) -> tuple[Facts, dict[str, Any] | str]:
+        """Look at the same, and at the rest of the workstation by a Python program. One round trip.
+
+        :arg options: those of the program C(_workstation_probe), and C(python), the interpreter to take; empty for
+            ComfyUI's own, or else the system's.
+        :returns: the facts, and what the program has answered, or why it has not.
+        """
+        parameters = [comfyui_path, key_path or "", str(len(key_lines)), *key_lines, str(options["python"])]
+        content = f"{json.dumps(dict(options))}\n{inspect.getsource(_workstation_probe)}".encode()
+        result = self._send("budgetguard.techops looks at the workstation", PROBE_PROGRAM, parameters, content)
+        lines = output_lines(result["stdout"])
+        if lines is None:
+            raise self._failure(result, parameters)
+        return parse_facts(lines), probe_answer(probe_lines(result["stdout"]), self._harmless(result["stderr"]))
+
     def write(
         self, facts: Facts, steps: Sequence[str], content: bytes = b"", aside: str = "", key_line: str = ""
     ) -> bool:
@@ -97,13 +120,17 @@ class PosixWorkstation:
         return True
 
     def _run(self, purpose: str, program: str, parameters: Sequence[str], content: bytes = b"") -> list[str]:
-        in_data = program_input(program, parameters, content)
-        line = command(purpose, program)
-        result = self._exchange(line, in_data) if self.can_take_input() else self._exchange_by_file(line, in_data)
+        result = self._send(purpose, program, parameters, content)
         lines = output_lines(result["stdout"])
         if lines is not None:
             return lines
         raise self._failure(result, parameters)
+
+    def _send(self, purpose: str, program: str, parameters: Sequence[str], content: bytes) -> dict[str, Any]:
+        """Run a program with its parameters and its content, in whatever way the connection has."""
+        in_data = program_input(program, parameters, content)
+        line = command(purpose, program)
+        return self._exchange(line, in_data) if self.can_take_input() else self._exchange_by_file(line, in_data)
 
     def _exchange(self, line: str, in_data: bytes) -> dict[str, Any]:
         """Run the command with data on standard input, also through become with a password."""

@@ -49,7 +49,7 @@ def counting() -> t.Iterator[collections.Counter[str]]:
 
         return derive
 
-    with mock.patch.multiple(_envelope, PBKDF2HMAC=counted("PBKDF2HMAC"), HKDF=counted("HKDF")):
+    with mock.patch.multiple(_envelope, _stretch=counted("_stretch"), _split_off=counted("_split_off")):
         yield counter
 
 
@@ -61,7 +61,7 @@ def measure() -> list[Row]:
             with counting() as counter:
                 ids = [f"ws-{index}" for index in range(number)]
                 keys = workstation_keys.workstation_keys(STUDIO_KEY, ids, studio_wide=studio_wide)
-            rows.append(Row(name, len(keys), counter["PBKDF2HMAC"], counter["HKDF"], len(set(keys.values()))))
+            rows.append(Row(name, len(keys), counter["_stretch"], counter["_split_off"], len(set(keys.values()))))
     return rows
 
 

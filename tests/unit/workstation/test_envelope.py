@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import secrets
 
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope
 from tests.unit.workstation.examples import (
@@ -44,12 +44,6 @@ WEAK_KEYS = {
 }
 
 
-def hkdf_by_hand(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    """HKDF of RFC 5869 for one block of 32 bytes."""
-    extracted = hmac.new(salt, secret, hashlib.sha256).digest()
-    return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()
-
-
 def test_public_reader_opens_studio_wide_config() -> None:
     content = config(
         key=_envelope.studio_wide_key(STUDIO_KEY), encryption_version=1, mode="studio-wide", previous_keys=()
@@ -60,7 +54,9 @@ def test_public_reader_opens_studio_wide_config() -> None:
 
 
 def test_workstation_key_is_hkdf_of_studio_key_and_id() -> None:
-    expected = hkdf_by_hand(STUDIO_KEY.encode(), b"budgetguard_comfyui_salt", b"budgetguard workstation v2:ws-1")
+    """Ours is made of the standard library's HMAC; another implementation says the same."""
+    hkdf = HKDF(SHA256(), 32, salt=b"budgetguard_comfyui_salt", info=b"budgetguard workstation v2:ws-1")
+    expected = hkdf.derive(STUDIO_KEY.encode())
     assert base64.urlsafe_b64decode(KEY) == expected
 
 
