@@ -18,6 +18,7 @@ def workstation_audit(
     fail_on: t.Any = (_audit.PROBLEM,),
     ignore: t.Any = (),
     refused: t.Any = None,
+    notes: t.Any = (),
     disk_free_gib: float = 20,
     max_age_days: float = 0,
     expires_days: float = 14,
@@ -28,7 +29,14 @@ def workstation_audit(
         limits = _audit.Limits(float(disk_free_gib), float(max_age_days), float(expires_days), float(clock_seconds))
         now = datetime.datetime.now(datetime.timezone.utc)
         return _audit_report.audit(
-            looks, now=now, limits=limits, fail_on=fail_on, ignore=ignore, previous=previous, refused=refused
+            looks,
+            now=now,
+            limits=limits,
+            fail_on=fail_on,
+            ignore=ignore,
+            previous=previous,
+            refused=refused,
+            notes=notes,
         )
     except (TypeError, ValueError) as error:
         raise AnsibleFilterError(f"budgetguard.techops.workstation_audit: {error}") from error

@@ -61,12 +61,13 @@ def audit(
     ignore: t.Iterable[str] = (),
     previous: t.Any = None,
     refused: t.Mapping[str, t.Mapping[str, str]] | None = None,
+    notes: t.Iterable[str] = (),
 ) -> dict[str, t.Any]:
     """Return the audit in all its forms.
 
     C(looks) are the results of C(workstation_info) by workstation. C(fail_on) are levels and kinds of findings that
     count; those in C(ignore) never do. C(previous) is the last audit as text or data; anything that is none is told in
-    C(notes). C(refused) is what clouds said to the credentials of each workstation.
+    its notes, after which come those in C(notes). C(refused) is what clouds said to credentials, by workstation.
 
     Raises AuditError.
     """
@@ -81,7 +82,7 @@ def audit(
     rows.sort(key=_worst_first)
     for row in rows:
         row["counts"] = any({finding["id"], finding["level"]} & counting for finding in _active(row))
-    before, notes = _read_previous(previous)
+    before, told = _read_previous(previous)
     moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     changes = [] if before is None else _changes(before, rows, now)
     changes = [change for change in changes if change["finding"] not in ignored]
@@ -96,7 +97,7 @@ def audit(
         "findings": _per_kind(rows),
         "somebody": counted,
         "changes": changes,
-        "notes": notes,
+        "notes": [*told, *(str(note) for note in notes)],
         "rows": rows,
     }
     return {

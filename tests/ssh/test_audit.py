@@ -105,8 +105,8 @@ def audited(sshd: Sshd, tmp_path_factory: pytest.TempPathFactory) -> Audited:
     """Audit the fleet once, loudly."""
     folder = tmp_path_factory.mktemp("audit")
     made = fleet.make(folder / "fleet", lambda **more: sshd.host(ME, **more))
-    hosts = dict(made.hosts)
-    hosts["off"] = {**hosts["good"], "ansible_port": fleet.closed_port()}
+    # The first one is that with which Ansible runs what is to be run once.
+    hosts = {"off": {**made.hosts["good"], "ansible_port": fleet.closed_port()}, **made.hosts}
     hung = made.shell("hung", "while kill -0 $PPID; do sleep 0.5; done")
     # Without a shared connection, which would outlive the test as long as the workstation hangs.
     alone = "-o ControlMaster=no -o ControlPath=none -o UserKnownHostsFile=/dev/null -F none"

@@ -160,6 +160,12 @@ def test_a_bad_earlier_audit_stops_nothing(file: str, told: str) -> None:
     assert result["document"]["notes"][0] in result["lines"]
 
 
+def test_notes_are_told_with_the_audit() -> None:
+    result = audit(FLEET, previous="{", notes=["The clouds were not asked."])
+    assert result["document"]["notes"][1] == "The clouds were not asked."
+    assert "The clouds were not asked." in result["lines"]
+
+
 # Forms
 
 
