@@ -33,6 +33,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._workstation i
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _rollout
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError, check_path
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._role_arguments import stored_credentials
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import plain, version_for
 
 PREFIX = "workstation_config_"
@@ -115,7 +116,10 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 problems.append(f"{argument} cannot be evaluated: {_first_line(error)}")
                 checks.skip(values, argument)
-        return values, problems + checks.problems(values)
+        problems += checks.problems(values)
+        if values.get(f"{PREFIX}stored_credentials") is True:
+            problems += _stored_problems(task_vars["hostvars"][name])
+        return values, problems
 
     def _variables(self, name: str, task_vars: Values) -> Values:
         """Return the variables that this very task would have on another host: its role's defaults, too.
@@ -253,6 +257,15 @@ def _version_problems(values: Values) -> list[str]:
     except EnvelopeError as error:
         return [f"{PREFIX}encryption_version: {str(error).rstrip('.')}"]
     return []
+
+
+def _stored_problems(host: t.Mapping[str, t.Any]) -> list[str]:
+    """Say what keeps the stored credentials of a workstation from being used."""
+    try:
+        problem = _credentials("its stored credentials", stored_credentials(host))
+    except AnsibleError as error:
+        problem = _first_line(error)
+    return [problem] if problem else []
 
 
 def _first_line(error: Exception) -> str:

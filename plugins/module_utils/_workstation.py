@@ -90,6 +90,7 @@ class Wanted:
     """What a workstation's config should say, and the keys to compare it with.
 
     I(previous_keys) open what an earlier key sealed, so that a rotation is not taken for a stranger's file.
+    I(sealed) is a C(credentials) part that was sealed before; it is used if it holds these credentials under this key.
     """
 
     nim_endpoints: Endpoints
@@ -99,6 +100,7 @@ class Wanted:
     mode: str
     previous_keys: t.Sequence[str] = dataclasses.field(default=(), repr=False)
     unread_targets: t.Sequence[str] = ()
+    sealed: t.Mapping[str, t.Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,7 +337,7 @@ def update(current: bytes | None, wanted: Wanted, now: str) -> Update:
     extras = {name: value for name, value in found.document.items() if name not in OUR_FIELDS}
     content = current
     if reasons or content is None:
-        sealed = seal(wanted.credentials, wanted.key, wanted.encryption_version)
+        sealed = _sealed(wanted, envelope)
         content = _to_bytes({**open_fields, "installed_at": now, "credentials": sealed}, extras)
     return Update(
         content=content,
@@ -346,6 +348,14 @@ def update(current: bytes | None, wanted: Wanted, now: str) -> Update:
         after=show({**open_fields, "credentials": envelope}),
         kept_targets=_kept_targets(nim_endpoints, wanted.unread_targets),
     )
+
+
+def _sealed(wanted: Wanted, envelope: Document) -> Document:
+    """Return the sealed credentials: those that were sealed for many workstations at once, if they are the same."""
+    given = wanted.sealed
+    if given and "encrypted_data" in given and all(given.get(name) == value for name, value in envelope.items()):
+        return {**envelope, "encrypted_data": str(given["encrypted_data"])}
+    return seal(wanted.credentials, wanted.key, wanted.encryption_version)
 
 
 def _differences(found: Found, open_fields: Document, envelope: Document, credentials: Credentials) -> tuple[str, ...]:
