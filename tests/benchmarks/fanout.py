@@ -220,8 +220,12 @@ class Fleet:
         before = time.monotonic()
         with output.open("wb") as printed:
             process = subprocess.Popen(
-                [*command, *arguments], cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
-                stdout=printed, stderr=subprocess.STDOUT,
+                [*command, *arguments],
+                cwd=self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
             )
             memory = Memory(process.pid)
             if watch:
@@ -246,7 +250,8 @@ class Fleet:
         for path in self.sockets.iterdir():
             subprocess.run(
                 ["ssh", "-F", "none", "-o", f"ControlPath={path}", "-O", "exit", "127.0.0.1"],
-                stderr=subprocess.DEVNULL, check=False,
+                stderr=subprocess.DEVNULL,
+                check=False,
             )
         shutil.rmtree(self.sockets, ignore_errors=True)
 
@@ -261,7 +266,8 @@ class Fleet:
         login = ["-F", "none", "-i", str(self.identity), "-p", str(self.port), "-o", "StrictHostKeyChecking=no"]
         quiet = ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes"]
         process = subprocess.Popen(
-            ["ssh", *login, *quiet, "127.0.0.1", f"cat {self.plain}"], stdin=subprocess.DEVNULL,
+            ["ssh", *login, *quiet, "127.0.0.1", f"cat {self.plain}"],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
         _pid, status, usage = os.wait4(process.pid, 0)
@@ -276,7 +282,9 @@ class Fleet:
 
     def copy(self) -> Cost:
         """Copy a config with Ansible's copy."""
-        return self.tasks({"ansible.builtin.copy": {"src": str(self.plain), "dest": "{{ home }}/endpoints.json", "mode": "0600"}})
+        return self.tasks(
+            {"ansible.builtin.copy": {"src": str(self.plain), "dest": "{{ home }}/endpoints.json", "mode": "0600"}}
+        )
 
     def prototype(self) -> Cost:
         """Go the way that the public tools describe."""
@@ -364,12 +372,22 @@ def main() -> int:
         with fleet.sshd():
             found = measure(fleet, options.rounds, not options.fast)
     ssh, ping = found["plain ssh, `cat`"], found["`ansible.builtin.ping`"]
-    print(f"{options.workstations} workstations, {options.forks} at a time, load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(
+        f"{options.workstations} workstations, {options.forks} at a time, load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
     print(row("way", "seconds", "x plain ssh", "x ping", "controller CPU, s per workstation"))
     print(row(*["---"] * 5))
     for name, cost in found.items():
         cpu = cost.cpu / options.workstations
-        print(row(name, f"{cost.seconds:.1f}", f"{cost.seconds / ssh.seconds:.2f}", f"{cost.seconds / ping.seconds:.2f}", f"{cpu:.3f}"))
+        print(
+            row(
+                name,
+                f"{cost.seconds:.1f}",
+                f"{cost.seconds / ssh.seconds:.2f}",
+                f"{cost.seconds / ping.seconds:.2f}",
+                f"{cpu:.3f}",
+            )
+        )
     return 0
 
 
