@@ -12,8 +12,8 @@ reaching it does. This reads the variables of all of them in one process, as the
 
 from __future__ import annotations
 
-import os
 import typing as t
+from pathlib import Path
 
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -37,7 +37,7 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._role_argument
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import plain, version_for
 
 PREFIX = "workstation_config_"
-SPEC = os.path.join("meta", "argument_specs.yml")
+SPEC = Path("meta", "argument_specs.yml")
 
 Values = dict[str, t.Any]
 
@@ -67,7 +67,7 @@ class ActionModule(ActionBase):
         library = missing_library()
         problems = [library] if library else []
         found: dict[str, Values] = {}
-        checks = Checks(self._spec(options["role_path"], options["later"]))
+        checks = Checks(self._spec(Path(options["role_path"]), options["later"]))
         for name in options["hosts"]:
             found[name], wrong = self._read(name, checks, task_vars)
             problems += [f"{name}: {problem}" for problem in wrong]
@@ -94,9 +94,9 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _spec(self, role_path: str, later: t.Sequence[str]) -> Values:
+    def _spec(self, role_path: Path, later: t.Sequence[str]) -> Values:
         """Return the role's own description of its arguments, without what is not known yet."""
-        specs = self._loader.load_from_file(os.path.join(role_path, SPEC))["argument_specs"]["main"]["options"]
+        specs = self._loader.load_from_file(str(role_path / SPEC))["argument_specs"]["main"]["options"]
         return {name: plain(about) for name, about in specs.items() if name not in later}
 
     def _read(self, name: str, checks: Checks, task_vars: Values) -> tuple[Values, list[str]]:

@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import typing as t
+from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -48,7 +47,7 @@ class ActionModule(ActionBase):
             for line in _rollout.lines(told, bool(self._task.check_mode)):
                 Display().display(line)
             if options["not_done_file"] and not self._task.check_mode:
-                _keep(options["not_done_file"], _rollout.left(told))
+                _keep(Path(options["not_done_file"]), _rollout.left(told))
         result.update(
             changed=False,
             over=told.over,
@@ -65,13 +64,11 @@ class ActionModule(ActionBase):
         return {name: _rollout.outcome(found) for name, found in results.items() if found is not None}
 
 
-def _keep(path: str, names: t.Sequence[str]) -> None:
+def _keep(path: Path, names: t.Sequence[str]) -> None:
     """Write who is left, one name a line, for C(--limit @file). Nobody left is no file."""
     if not names:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        path.unlink(missing_ok=True)
         return
-    temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write("".join(f"{name}\n" for name in names))
-    os.replace(temporary, path)
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    temporary.replace(path)

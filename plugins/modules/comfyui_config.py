@@ -51,8 +51,8 @@ options:
     default: {}
   sealed:
     description:
-      - Credentials that were sealed before, as the filter P(budgetguard.techops.sealed_credentials#filter) returns them,
-        so that workstations with the same key and the same credentials get them sealed once.
+      - Credentials that were sealed before, as the filter P(budgetguard.techops.sealed_credentials#filter) returns
+        them, so that workstations with the same key and the same credentials get them sealed once.
       - Used only if it holds exactly O(credentials) under the key of this workstation. Otherwise they are sealed anew.
     type: dict
   role_variables:

@@ -162,7 +162,7 @@ class PosixWorkstation:
         said = self._harmless(result["stderr"])
         cause = next((cause for sign, cause in DISK_TROUBLE.items() if sign in said), None)
         if cause is not None:
-            return f"Not written: {cause} where {repr(key if word.startswith('key') else config)} belongs."
+            return f"Not written: {cause} where {key if word.startswith('key') else config!r} belongs."
         return f"Not written: {meaning}." + (f" The workstation said: {said}" if said else "")
 
     def _harmless(self, text: str) -> str:

@@ -94,7 +94,7 @@ def plan(
     patterns = list(canary) if isinstance(canary, (list, tuple)) else [canary]
     if not patterns or not all(isinstance(one, str) for one in patterns):
         raise RolloutError(f"rollout_canary is {canary!r}; it must be a number, a pattern of hosts, or a list of them.")
-    found = match(",".join(patterns))
+    found = match(",".join(map(str, patterns)))
     if not found:
         raise RolloutError(f"rollout_canary is {canary!r}, which fits no host of the group {GROUP}.")
     canaries = tuple(name for name in found if name in set(names))
@@ -114,7 +114,7 @@ def _number(value: object) -> int | None:
 
 def _batches(batch: object) -> tuple[str, ...]:
     """Return the sizes of batches as texts."""
-    if batch is None or batch == "" or batch == []:
+    if batch is None or batch in ("", []):
         return ()
     sizes = tuple(str(one).strip() for one in (batch if isinstance(batch, (list, tuple)) else [batch]))
     for size in sizes:

@@ -350,7 +350,7 @@ def measure(fleet: Fleet, rounds: int, slow: bool) -> dict[str, Cost]:
         fleet.forget()
         note("plain ssh, `cat`", fleet.ssh())
         note("`ansible.builtin.ping`", fleet.ping())
-        note("`workstations`, everything to change", fleet.ours())
+        note("`workstations`, everything to change", fleet.ours(watch=True))
         fleet.require_configured()
         note("`workstations`, nothing to change", fleet.ours())
         if slow and number == 0:
@@ -373,7 +373,8 @@ def main() -> int:
             found = measure(fleet, options.rounds, not options.fast)
     ssh, ping = found["plain ssh, `cat`"], found["`ansible.builtin.ping`"]
     print(
-        f"{options.workstations} workstations, {options.forks} at a time, load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores, Python {platform.python_version()}"
+        f"{options.workstations} workstations, {options.forks} at a time, load {os.getloadavg()[0]:.0f} on "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}"
     )
     print(row("way", "seconds", "x plain ssh", "x ping", "controller CPU, s per workstation"))
     print(row(*["---"] * 5))
@@ -388,6 +389,8 @@ def main() -> int:
                 f"{cpu:.3f}",
             )
         )
+    peak = max(cost.memory for cost in found.values())
+    print(f"Peak memory of a run of ours, with all its processes: {peak / 2**20:.0f} MiB")
     return 0
 
 

@@ -165,7 +165,7 @@ class Mounts:
         return done.returncode == 0
 
     def _pretend(self, host: dict[str, t.Any], error: str) -> None:
-        folder = self.folder / error.split()[0]
+        folder = self.folder / error.split(maxsplit=1)[0]
         folder.mkdir()
         for name, script in {
             "mkdir": f'#!/bin/sh\necho "mkdir: cannot create directory: {error}" >&2\nexit 1\n',
@@ -324,4 +324,4 @@ def test_every_wrong_variable_is_named_before_anything_is_written(stage: Stage, 
         assert wrong in message
     assert "ws-1:" not in message
     assert CANARY not in outcome.printed
-    assert [path for path in tmp_path.rglob("*") if path.name == CONFIG_PATH.name or path.name == "studio.key"] == []
+    assert [path for path in tmp_path.rglob("*") if path.name in {CONFIG_PATH.name, "studio.key"}] == []
