@@ -14,6 +14,7 @@ import dataclasses
 import datetime
 import typing as t
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import (
@@ -32,6 +33,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._workstation i
     mode_name,
     update,
 )
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _role_arguments
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import (
     Found,
     WorkstationError,
@@ -56,8 +58,10 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "endpoints": {"type": "dict"},
     "credentials": {"type": "dict", "no_log": True, "default": {}},
     "unread_targets": {"type": "list", "elements": "str", "default": []},
+    "sealed": {"type": "dict"},
     "backup": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
+    "role_variables": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 REQUIRED_IF = [("state", "present", ("endpoints",)), ("state", "present", ("key", "studio_key"), True)]
@@ -99,6 +103,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Converge one workstation, and turn every refusal into one sentence."""
         result = super().run(tmp, task_vars)
+        if boolean(self._task.args.get("role_variables", False)):
+            self._task.args = _role_arguments.arguments(self._templar, task_vars or {})
         _validation, options = self.validate_argument_spec(ARGUMENT_SPEC, required_if=REQUIRED_IF)
         try:
             result.update(self._converge(options, task_vars or {}))
@@ -175,6 +181,7 @@ def _wanted(options: dict[str, t.Any], keys: Keys, workstation_id: str) -> Wante
         mode=mode_name(options["mode"], workstation_id),
         previous_keys=keys.previous,
         unread_targets=options["unread_targets"],
+        sealed_once=options["sealed"],
     )
 
 

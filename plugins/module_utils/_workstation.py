@@ -101,9 +101,10 @@ class Sealed:
 class Wanted:
     """What a workstation's config should say, and the keys to compare it with.
 
-    I(previous_keys) open what an earlier key sealed, so that a rotation is not taken for a stranger's file. With
-    I(sealed) it counts instead of I(credentials), and nothing is sealed or opened: seals are checked, and credentials
-    are the same if their keyed fingerprints are.
+    I(previous_keys) open what an earlier key sealed, so that a rotation is not taken for a stranger's file.
+    I(sealed_once) is a C(credentials) part that was sealed for many workstations at once; it is written if it holds
+    these credentials under this key. I(sealed) counts instead of I(credentials), and nothing is sealed or opened then:
+    seals are checked, and credentials are the same if their keyed fingerprints are.
     """
 
     nim_endpoints: Endpoints
@@ -113,6 +114,7 @@ class Wanted:
     mode: str
     previous_keys: t.Sequence[str] = dataclasses.field(default=(), repr=False)
     unread_targets: t.Sequence[str] = ()
+    sealed_once: t.Mapping[str, t.Any] | None = None
     sealed: Sealed | None = None
 
     @property
@@ -129,9 +131,12 @@ class Wanted:
 
     def seal(self) -> Document:
         """Return the C(credentials) part to write."""
-        if self.sealed is None:
-            return seal(self.credentials, self.key, self.encryption_version)
-        return self.sealed.section
+        if self.sealed is not None:
+            return self.sealed.section
+        shared, envelope = self.sealed_once, self.envelope
+        if shared and "encrypted_data" in shared and all(shared.get(name) == envelope[name] for name in envelope):
+            return {**envelope, "encrypted_data": str(shared["encrypted_data"])}
+        return seal(self.credentials, self.key, self.encryption_version)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,6 +51,19 @@ options:
       - Other providers and fields are sealed just the same, but do not count in RV(credentials_status).
     type: dict
     default: {}
+  sealed:
+    description:
+      - Credentials that were sealed before, as the filter P(budgetguard.techops.sealed_credentials#filter) returns
+        them, so that workstations with the same key and the same credentials get them sealed once.
+      - Used only if it holds exactly O(credentials) under the key of this workstation. Otherwise they are sealed anew.
+    type: dict
+  role_variables:
+    description:
+      - Take all options from the variables of the role P(budgetguard.techops.workstation_config#role), whose names they
+        have. The role uses this; no other option may be given with it.
+      - On many workstations it takes half the work of options that are templates.
+    type: bool
+    default: false
   backup:
     description:
       - Keep a copy of a config that is replaced or removed, beside it.

@@ -22,6 +22,7 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts i
     parse_facts,
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_programs import (
+    DISK_TROUBLE,
     FAILURES,
     PROBE_PROGRAM,
     READ_PROGRAM,
@@ -186,6 +187,9 @@ class PosixWorkstation:
         config = f"{base.rstrip('/')}/{FOLDER}/{FILE}"
         meaning = FAILURES.get(word, f"the step failed: {word}").format(config=repr(config), key=repr(key))
         said = self._harmless(result["stderr"])
+        cause = next((cause for sign, cause in DISK_TROUBLE.items() if sign in said), None)
+        if cause is not None:
+            return f"Not written: {cause} where {key if word.startswith('key') else config!r} belongs."
         return f"Not written: {meaning}." + (f" The workstation said: {said}" if said else "")
 
     def _harmless(self, text: str) -> str:

@@ -436,6 +436,13 @@ FAILURES = {
     "input torn": "the connection ended before everything had arrived; nothing was changed",
 }
 
+# What the system says of a disk, with LC_ALL=C, and what that is in a sentence.
+DISK_TROUBLE = {
+    "No space left on device": "the disk is full",
+    "Disk quota exceeded": "the user's disk quota is used up",
+    "Read-only file system": "the file system is read-only",
+}
+
 
 def program_text(program: str) -> str:
     """Return a program as it is sent: constants filled in, indentation left out."""

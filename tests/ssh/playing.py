@@ -69,15 +69,22 @@ class Stage:
         environment: dict[str, str] | None = None,
     ) -> Outcome:
         """Run tasks on hosts and return what came of it. Secrets may be in hosts and variables only."""
-        inventory = self.folder / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables or {}}}), encoding="utf-8")
         book = self.folder / "play.yml"
         content = [{"hosts": "all", "gather_facts": False, "tasks": tasks, **(play or {})}]
         book.write_text(json.dumps(content), encoding="utf-8")
+        groups = {"all": {"hosts": hosts, "vars": variables or {}}}
+        return self.run(str(book), groups, *arguments, environment=environment)
+
+    def run(
+        self, book: str, groups: dict[str, t.Any], *arguments: str, environment: dict[str, str] | None = None
+    ) -> Outcome:
+        """Run a playbook on an inventory and return what came of it."""
+        inventory = self.folder / "inventory.json"
+        inventory.write_text(json.dumps(groups), encoding="utf-8")
         record = self.folder / "record.jsonl"
         record.unlink(missing_ok=True)
         done = subprocess.run(
-            [str(self.playbook), "-i", str(inventory), str(book), *arguments],
+            [str(self.playbook), "-i", str(inventory), book, *arguments],
             env={**os.environ, **self._environment(record), **(environment or {})},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
