@@ -164,43 +164,49 @@ class Book:
         self._cache = cache
         self._currency = currency
         self._mode = mode
-        self._known: Quotes = {}
+        self._settled: Quotes = {}
         self.problems: list[str] = []
 
     def look_up(self, things: t.Iterable[Thing]) -> Quotes:
         """Return a quote for each thing, be it that nothing is known."""
-        wanted = sorted(set(things), key=lambda thing: thing.key)
-        for thing in wanted:
-            if thing not in self._known and self._mode != LIST_ONLY:
-                quote = self._cache.get(thing, self._currency)
-                if quote is not None:
-                    self._known[thing] = quote
+        wanted = set(things)
+        new = sorted(wanted - self._settled.keys(), key=lambda thing: thing.key)
+        found: Quotes = {}
         if self._mode != LIST_ONLY:
-            self._ask([thing for thing in wanted if thing not in self._known])
-        for thing in wanted:
-            quote = self._known.get(thing)
+            kept = {thing: self._cache.get(thing, self._currency) for thing in new}
+            found.update({thing: quote for thing, quote in kept.items() if quote is not None})
+            found.update(self._ask([thing for thing in new if thing not in found]))
+        for thing in new:
+            quote = found.get(thing)
             if self._mode != API_ONLY and (quote is None or (quote.amount is None and quote.offered is not False)):
-                self._known[thing] = self._from_list(thing, quote)
-        return {thing: self._known.get(thing) or Quote(None, why="no price is known") for thing in wanted}
+                quote = self._from_list(thing, quote)
+            self._settled[thing] = quote or Quote(None, why="no price is known")
+        return {thing: self._settled[thing] for thing in wanted}
 
-    def _ask(self, things: t.Sequence[Thing]) -> None:
+    def _ask(self, things: t.Sequence[Thing]) -> Quotes:
+        found: Quotes = {}
         for provider in sorted({thing.provider for thing in things}):
             mine = [thing for thing in things if thing.provider == provider]
             ask = self._asks.get(provider)
             if ask is None:
-                self._known.update({thing: Quote(None, why="there is no price API for it") for thing in mine})
+                found.update({thing: Quote(None, why="there is no price API for it") for thing in mine})
                 continue
-            try:
-                answers = ask(mine)
-            except MissingLibraryError as exc:
-                why = f"the Python library {exc.package} is not installed on the controller"
-                answers = dict.fromkeys(mine, Quote(None, why=why, passing=True))
-            except (ProviderError, ValueError) as exc:
-                answers = dict.fromkeys(mine, Quote(None, why=str(exc), passing=True))
-            self._known.update({thing: answers.get(thing) or _not_said(thing) for thing in mine})
+            answers = self._answers(ask, mine)
+            found.update({thing: answers.get(thing) or _not_said(thing) for thing in mine})
             self._cache.put(answers, self._currency)
             said = sorted({str(quote.why) for quote in answers.values() if quote.passing})
             self.problems += [f"{provider}: {why}" for why in said]
+        return found
+
+    @staticmethod
+    def _answers(ask: Ask, things: t.Sequence[Thing]) -> t.Mapping[Thing, Quote]:
+        try:
+            return ask(things)
+        except MissingLibraryError as exc:
+            why = f"the Python library {exc.package} is not installed on the controller"
+        except (ProviderError, ValueError) as exc:
+            why = str(exc)
+        return dict.fromkeys(things, Quote(None, why=why, passing=True))
 
     def _from_list(self, thing: Thing, quote: Quote | None) -> Quote:
         """Return the list's price in place of one that the API did not tell. What the API said stays as a note."""
