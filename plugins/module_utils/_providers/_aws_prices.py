@@ -151,12 +151,15 @@ class AwsPrices:
                 products.append(product)
         return products
 
-    def _quote(self, thing: Thing, products: t.Iterable[Product]) -> Quote:
+    def _quote(self, thing: Thing, products: t.Sequence[Product]) -> Quote:
         rows = [row for product in products if _is_of(product, thing) for row in self._rows(product, thing)]
         if thing.kind == _pricing.MACHINE:
             # A price of 0 stands for what is paid otherwise, such as a reservation.
             rows = [row for row in rows if row.amount]
-        return picked(rows, self._now, iso(self._now), _WHERE, thing.name or thing.kind)
+        what = thing.name or _USAGE_TYPES.get(thing.kind, thing.kind)
+        # A list with other machines and not this one says that it is not sold; an empty one says nothing.
+        machine = thing.kind == _pricing.MACHINE and bool(products)
+        return picked(rows, self._now, iso(self._now), _WHERE, what, not_sold=machine)
 
     def _rows(self, product: Product, thing: Thing) -> list[Row]:
         rows = []

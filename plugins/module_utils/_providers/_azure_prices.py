@@ -49,6 +49,8 @@ _LOAD_BALANCER = "Standard Included LB Rules and Outbound Rules"
 _ADDRESS = "Standard IPv4 Static Public IP"
 _TRANSFER = "Standard Data Transfer Out"
 
+_NAMES = {_pricing.ALB_HOUR: _LOAD_BALANCER, _pricing.IPV4_HOUR: _ADDRESS, _pricing.TRANSFER_OUT: _TRANSFER}
+
 Item = t.Mapping[str, t.Any]
 
 
@@ -115,7 +117,9 @@ class AzurePrices:
             and fits(item)
         ]
         rows = _tiered(mine) if thing.kind == _pricing.TRANSFER_OUT else [row for row in map(_row, mine) if row]
-        return picked(rows, self._now, iso(self._now), _WHERE, thing.name or thing.kind)
+        machine = thing.kind in (_pricing.MACHINE, _pricing.SPOT_MACHINE)
+        what = thing.name or _NAMES.get(thing.kind, thing.kind)
+        return picked(rows, self._now, iso(self._now), _WHERE, what, not_sold=machine)
 
 
 def _groups(things: t.Sequence[Thing]) -> t.Iterator[list[Thing]]:

@@ -59,14 +59,31 @@ _GPUS = {
 
 _HOUR, _GIB_HOUR, _GIB_MONTH, _GIB = "h", "GiBy.h", "GiBy.mo", "GiBy"
 
-_SIMPLE: dict[str, tuple[str, str]] = {
-    _pricing.BALANCED_MONTH: (r"Balanced PD Capacity( in .+)?", _GIB_MONTH),
-    _pricing.HYPERDISK_MONTH: (r"Hyperdisk Balanced Capacity( in .+)?", _GIB_MONTH),
-    _pricing.ALB_HOUR: (r"Network Load Balancing: Forwarding Rule Minimum Service Charge( in .+)?", _HOUR),
-    _pricing.IPV4_HOUR: (r"External IP Charge on a Standard VM( in .+)?", _HOUR),
-    _pricing.TRANSFER_OUT: (r"Network Internet (?:Egress|Data Transfer Out) from (.+) to \1", _GIB),
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """A SKU that is looked for: in words, by its whole description, its unit and how it is used."""
+
+    what: str
+    pattern: str
+    unit: str
+    usage: str = ON_DEMAND
+
+
+_SIMPLE = {
+    _pricing.BALANCED_MONTH: _Wanted("GiB of a balanced disk", r"Balanced PD Capacity( in .+)?", _GIB_MONTH),
+    _pricing.HYPERDISK_MONTH: _Wanted("GiB of a Hyperdisk", r"Hyperdisk Balanced Capacity( in .+)?", _GIB_MONTH),
+    _pricing.ALB_HOUR: _Wanted(
+        "forwarding rule", r"Network Load Balancing: Forwarding Rule Minimum Service Charge( in .+)?", _HOUR
+    ),
+    _pricing.IPV4_HOUR: _Wanted("public address", r"External IP Charge on a Standard VM( in .+)?", _HOUR),
+    _pricing.TRANSFER_OUT: _Wanted(
+        "data transfer to the same continent",
+        r"Network Internet (?:Egress|Data Transfer Out) from (.+) to \1",
+        _GIB,
+    ),
 }
-"""Kind -> whole description, and unit."""
+"""Kind -> what it is sold as."""
 
 _CLUSTERS = {"zonal": r"Zonal Kubernetes Clusters?", "regional": r"Regional Kubernetes Clusters?"}
 _GIB_PER_VCPU = {"n1-standard": Decimal("3.75"), "e2-standard": Decimal(4)}
@@ -178,66 +195,64 @@ class GcpPrices:
         if thing.kind in (_pricing.MACHINE, _pricing.SPOT_MACHINE):
             return self._machine(thing, skus)
         if thing.kind == _pricing.CLUSTER_HOUR:
-            return self._one(skus, _CLUSTERS[thing.name], _HOUR, ON_DEMAND, thing.region)
+            return self._one(skus, thing.region, _Wanted("cluster fee", _CLUSTERS[thing.name], _HOUR))
         if thing.kind not in _SIMPLE:
             return Quote(None, why=f"Google is not asked for {thing.kind}")
-        pattern, unit = _SIMPLE[thing.kind]
-        return self._one(skus, pattern, unit, ON_DEMAND, thing.region)
+        return self._one(skus, thing.region, _SIMPLE[thing.kind])
 
-    def _one(self, skus: t.Iterable[Sku], pattern: str, unit: str, usage: str, region: str) -> Quote:
-        expression = re.compile(pattern, re.IGNORECASE)
-        rows = [
-            Row(_paid(sku), sku.since, sku.tiers if unit == _GIB else ())
+    def _one(self, skus: t.Iterable[Sku], region: str, wanted: _Wanted) -> Quote:
+        expression = re.compile(wanted.pattern, re.IGNORECASE)
+        alike = [
+            sku
             for sku in skus
-            if sku.usage == usage and sku.unit == unit and sku.is_in(region) and expression.fullmatch(sku.description)
+            if sku.usage == wanted.usage and sku.unit == wanted.unit and expression.fullmatch(sku.description)
         ]
-        what = expression.pattern.partition("(")[0].strip()
-        return picked(rows, self._now, iso(self._now), _WHERE, what)
+        rows = [
+            Row(_paid(sku), sku.since, sku.tiers if wanted.unit == _GIB else ()) for sku in alike if sku.is_in(region)
+        ]
+        # What is sold elsewhere under this name is not sold here. What is sold nowhere is called differently.
+        return picked(rows, self._now, iso(self._now), _WHERE, wanted.what, not_sold=bool(alike))
 
     def _machine(self, thing: Thing, skus: t.Sequence[Sku]) -> Quote:
-        spot = thing.kind == _pricing.SPOT_MACHINE
-        usage = PREEMPTIBLE if spot else ON_DEMAND
         try:
-            components = _components(thing.name, spot)
+            components = _components(thing.name, spot=thing.kind == _pricing.SPOT_MACHINE)
         except _pricing.PricingError as exc:
             return Quote(None, why=str(exc))
         total, told = Decimal(0), []
-        for what, quantity, pattern, unit in components:
-            quote = self._one(skus, pattern, unit, usage, thing.region)
-            if quote.amount is None:
-                why = f"{what} of {thing.name}: {quote.why}"
-                return dataclasses.replace(quote, why=why)
-            each = quote.amount / _pricing.HOURS_PER_MONTH if unit == _GIB_MONTH else quote.amount
+        for wanted, quantity in components:
+            found = self._one(skus, thing.region, wanted)
+            if found.amount is None:
+                return dataclasses.replace(found, why=f"{thing.name} needs {wanted.what}: {found.why}")
+            each = found.amount / _pricing.HOURS_PER_MONTH if wanted.unit == _GIB_MONTH else found.amount
             total += quantity * each
-            told.append(f"{quantity.normalize():f} x {what}")
-        note = ", ".join(told)
-        return Quote(total, API, iso(self._now), _WHERE, offered=True, note=note)
+            told.append(f"{quantity.normalize():f} x {wanted.what}")
+        return Quote(total, API, iso(self._now), _WHERE, offered=True, note=", ".join(told))
 
 
 def _service_of(thing: Thing) -> str:
     return KUBERNETES_ENGINE if thing.kind == _pricing.CLUSTER_HOUR else COMPUTE_ENGINE
 
 
-def _components(machine: str, spot: bool) -> list[tuple[str, Decimal, str, str]]:
-    """Return what a machine is sold as: name, quantity, whole description, unit. Raises PricingError."""
+def _components(machine: str, spot: bool) -> list[tuple[_Wanted, Decimal]]:
+    """Return what a machine is sold as, each with how much of it. Raises PricingError."""
     family = machine.partition("-")[0]
     if family not in _FAMILIES:
         raise _pricing.PricingError(f"how Google sells {machine} is not known here")
-    before = "Spot Preemptible " if spot else ""
-    name = re.escape(f"{before}{_FAMILIES[family]} Instance")
     vcpus, memory, gpus, accelerator, disk = _size_of(machine)
+    usage = PREEMPTIBLE if spot else ON_DEMAND
+    name = re.escape(f"{'Spot Preemptible ' if spot else ''}{_FAMILIES[family]} Instance")
+    attached = "attached to Spot Preemptible VMs running in" if spot else "running in"
+    local = r"SSD backed Local Storage" + (" attached to Spot Preemptible VMs" if spot else "")
+    called = _FAMILIES[family]
     parts = [
-        ("processor", Decimal(vcpus), rf"{name} Core running in .+", _HOUR),
-        ("GiB of memory", memory, rf"{name} Ram running in .+", _GIB_HOUR),
+        (_Wanted(f"{called} processor", rf"{name} Core running in .+", _HOUR, usage), Decimal(vcpus)),
+        (_Wanted(f"GiB of {called} memory", rf"{name} Ram running in .+", _GIB_HOUR, usage), memory),
     ]
     if gpus:
-        gpu = re.escape(_GPUS[accelerator])
-        attached = "attached to Spot Preemptible VMs running in" if spot else "running in"
-        parts.append(("GPU", Decimal(gpus), rf"{gpu} {attached} .+", _HOUR))
+        gpu = _GPUS[accelerator]
+        parts.append((_Wanted(gpu, rf"{re.escape(gpu)} {attached} .+", _HOUR, usage), Decimal(gpus)))
     if disk:
-        local = "SSD backed Local Storage"
-        attached = " attached to Spot Preemptible VMs" if spot else ""
-        parts.append(("GiB of local disk", Decimal(disk), rf"{local}{attached}( in .+)?", _GIB_MONTH))
+        parts.append((_Wanted("GiB of local disk", rf"{local}( in .+)?", _GIB_MONTH, usage), Decimal(disk)))
     return parts
 
 

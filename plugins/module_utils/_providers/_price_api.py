@@ -81,15 +81,18 @@ def same_host(url: str, base: str) -> bool:
     return (first.scheme, first.hostname) == (other.scheme, other.hostname)
 
 
-def picked(rows: t.Iterable[Row], now: float, as_of: str, where: str, what: str) -> Quote:
+def picked(rows: t.Iterable[Row], now: float, as_of: str, where: str, what: str, *, not_sold: bool = False) -> Quote:
     """Return the price that is in effect: of the latest date that has come.
 
-    Rows that say the same twice are one. Where different prices are in effect at once, nothing is picked: there is
+    ``not_sold`` is whether an answer without such a row means that it is not sold there, and not merely that we do not
+    know how it is called. Rows that say the same twice are one. Where different prices are in effect at once, nothing is picked: there is
     something about them that we do not understand.
     """
     current = [row for row in rows if row.since <= now]
-    if not current:
+    if not current and not_sold:
         return Quote(None, API, as_of, where, f"{what} is not sold there", offered=False)
+    if not current:
+        return Quote(None, API, as_of, where, f"the price API has nothing that looks like {what}")
     latest = max(row.since for row in current)
     newest = {(row.amount, row.tiers): row for row in current if row.since == latest}
     if len(newest) > 1:
@@ -117,9 +120,10 @@ def _object(doing: str, body: bytes) -> dict[str, t.Any]:
 def _said(body: bytes) -> str:
     """Return the provider's own words, in one short line."""
     try:
-        error = json.loads(body)["error"]
-        words = error["message"] if isinstance(error, dict) else error
-    except (ValueError, KeyError, TypeError, RecursionError):
+        answer = json.loads(body)
+        error = answer.get("error") or answer["Error"]
+        words = error.get("message") or error.get("Message") if isinstance(error, dict) else error
+    except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return f" ({' '.join(str(words).split())[:200]})"
 
