@@ -115,12 +115,17 @@ def _add_candidates(
             fit = _fit.check(node, tier, target.provider)
             found = list(_ways(node, target, tier, fit, spot))
         except _fit.FitError as exc:
-            left_out.append(LeftOut(node.name, target.provider, target.region, tier, DOES_NOT_FIT, str(exc)))
+            left_out.append(LeftOut(node.name, target.provider, target.region, tier, DOES_NOT_FIT, _short(exc)))
             continue
         candidates += found
         if not found:
             text = "its machines are not rented on demand; compare with Spot to see them"
             left_out.append(LeftOut(node.name, target.provider, target.region, tier, NOT_OFFERED, text))
+
+
+def _short(error: Exception) -> str:
+    """Leave out what would do instead: in a comparison that stands beside it."""
+    return str(error).partition(" The smallest ")[0].partition(" No tier of ")[0]
 
 
 def _never(node: Node, target: _pricing.Target) -> tuple[str, str] | None:

@@ -36,7 +36,7 @@ COLUMNS = (
 )
 """The columns of the CSV file."""
 
-_RIGHT = frozenset(("PER HOUR", "ALWAYS ON", "OFFICE HOURS", "A START", "PER MONTH STOPPED", "FIRST GIB OUT"))
+_RIGHT = frozenset(("PER HOUR", "ALWAYS ON", "OFFICE HOURS", "PER MONTH STOPPED", "FIRST GIB OUT"))
 _DAY = 86400.0
 
 Row = dict[str, t.Any]
@@ -215,26 +215,25 @@ def told(result: t.Any) -> Row:
         raise PriceReportError("it takes what nim_price_info returns, a mapping with prices")
     prices, targets = list(result["prices"]), list(result.get("targets") or ())
     notes = [*map(str, result.get("problems") or ()), *_unknown_of(prices, targets)]
-    lines = [*_nim_lines(prices), "", *_target_lines(targets)]
+    lines = [f"Prices are in {result.get('currency')}.", "", *_nim_lines(prices), "", *_target_lines(targets)]
     if result.get("choices") is not None:
-        lines += ["", *_choice_lines(result["choices"], result.get("left_out") or ())]
+        lines += _choice_lines(result["choices"], result.get("left_out") or ())
     if notes:
         lines += ["", *notes]
     return {"lines": lines, "csv": _csv(prices), "notes": notes}
 
 
 def _nim_lines(prices: t.Sequence[Row]) -> list[str]:
-    headings = ("NODE", "TARGET", "TIER", "MACHINE", "PER HOUR", "ALWAYS ON", "OFFICE HOURS", "A START", "FROM")
+    """Return the table of NIMs. It has to be narrow: Ansible breaks lines of more than 80 letters."""
+    headings = ("NODE", "TARGET", "TIER", "PER HOUR", "ALWAYS ON", "OFFICE HOURS", "FROM")
     rows = [
         (
             str(row["node"]),
             str(row["target"]),
             str(row["gpu_tier"] or "-"),
-            _machine(row),
-            _money(row, row["hourly"], 4, incomplete=not row["complete"]),
-            _money(row, row["monthly_always_on"], 0),
-            _money(row, row["monthly_office_hours"], 0),
-            _money(row, row["start"]["cost"], 2),
+            _money(row["hourly"], 4, incomplete=not row["complete"]),
+            _money(row["monthly_always_on"], 0),
+            _money(row["monthly_office_hours"], 0),
             _from(row),
         )
         for row in prices
@@ -243,18 +242,15 @@ def _nim_lines(prices: t.Sequence[Row]) -> list[str]:
 
 
 def _machine(row: Row) -> str:
-    if not row["machine"]:
-        return "-"
-    copies = f"{row['replicas']} x " if row.get("replicas") and row["replicas"] > 1 else ""
     way = "" if row["provisioning"] == "on-demand" else f" ({row['provisioning']})"
-    return f"{copies}{row['machine']}{way}"
+    return f"{row['machine']}{way}"
 
 
 def _from(row: Row) -> str:
-    if not row["source"]:
-        return "-"
-    day = str(row["priced_at"] or "")[:10]
-    return f"{row['source']} {day}".strip()
+    """Return where a price comes from, with its date unless it was just read."""
+    if row["source"] != _pricing.LIST:
+        return str(row["source"] or "-")
+    return f"list {str(row['priced_at'])[:10]}"
 
 
 def _target_lines(targets: t.Sequence[Row]) -> list[str]:
@@ -264,7 +260,7 @@ def _target_lines(targets: t.Sequence[Row]) -> list[str]:
             str(row["target"]),
             str(row["region"] or "-"),
             _stopped(row),
-            _money(row, next((tier["price"] for tier in row["transfer_out"] if tier["price"]), None), 3),
+            _money(next((tier["price"] for tier in row["transfer_out"] if tier["price"]), None), 3),
             _from(row),
         )
         for row in targets
@@ -274,40 +270,42 @@ def _target_lines(targets: t.Sequence[Row]) -> list[str]:
 
 def _stopped(row: Row) -> str:
     if row["fixed_monthly"] is not None or not row["items"]:
-        return _money(row, row["fixed_monthly"], 2)
-    return _money(row, row["fixed_monthly_at_least"], 2, incomplete=True)
+        return _money(row["fixed_monthly"], 2)
+    return _money(row["fixed_monthly_at_least"], 2, incomplete=True)
 
 
 def _choice_lines(choices: t.Sequence[Row], left_out: t.Sequence[Row]) -> list[str]:
-    headings = ("NODE", "CLOUD", "REGION", "TIER", "MACHINE", "PER HOUR", "FROM", "NVIDIA LISTS IT")
-    rows = [
-        (
-            str(row["node"]),
-            str(row["provider"]),
-            str(row["region"]),
-            str(row["gpu_tier"]),
-            _machine(row),
-            _money(row, row["hourly"], 4, incomplete=not row["complete"]),
-            _from(row),
-            "yes" if row["listed"] else "no",
-        )
-        for row in choices
-    ]
-    lines = _table(headings, rows)
-    if left_out:
-        lines += ["", "Left out:"]
-        lines += [
-            f"  {row['node']}, {row['provider']} {row['region'] or ''} {row['gpu_tier'] or ''}: "
-            f"{row['reason'].replace('_', ' ')}: {row['text']}"
-            for row in left_out
+    headings = ("CLOUD", "REGION", "TIER", "MACHINE", "PER HOUR", "FROM", "LISTED")
+    lines: list[str] = []
+    for node in dict.fromkeys([str(row["node"]) for row in (*choices, *left_out)]):
+        mine = [row for row in choices if row["node"] == node]
+        rows = [
+            (
+                str(row["provider"]),
+                str(row["region"]),
+                str(row["gpu_tier"]),
+                _machine(row),
+                _money(row["hourly"], 4, incomplete=not row["complete"]),
+                _from(row),
+                "yes" if row["listed"] else "no",
+            )
+            for row in mine
         ]
+        lines += ["", f"{node}, the cheapest first:" if rows else f"{node}: there is no choice."]
+        lines += _table(headings, rows) if rows else []
+        lines += [_left_out_line(row) for row in left_out if row["node"] == node]
     return lines
 
 
-def _money(row: Row, value: float | None, places: int, incomplete: bool = False) -> str:
+def _left_out_line(row: Row) -> str:
+    where = " ".join(str(row[name]) for name in ("provider", "region", "gpu_tier") if row[name])
+    return f"  not {where}: {row['reason'].replace('_', ' ')}: {row['text']}"
+
+
+def _money(value: float | None, places: int, incomplete: bool = False) -> str:
     if value is None:
         return "-"
-    return f"{'> ' if incomplete else ''}{value:,.{places}f} {row['currency']}"
+    return f"{'> ' if incomplete else ''}{value:,.{places}f}"
 
 
 def _table(headings: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> list[str]:

@@ -85,8 +85,8 @@ def picked(rows: t.Iterable[Row], now: float, as_of: str, where: str, what: str,
     """Return the price that is in effect: of the latest date that has come.
 
     ``not_sold`` is whether an answer without such a row means that it is not sold there, and not merely that we do not
-    know how it is called. Rows that say the same twice are one. Where different prices are in effect at once, nothing is picked: there is
-    something about them that we do not understand.
+    know how it is called. Rows that say the same twice are one. Where different prices are in effect at once, nothing
+    is picked: there is something about them that we do not understand.
     """
     current = [row for row in rows if row.since <= now]
     if not current and not_sold:
