@@ -117,7 +117,7 @@ def nim_row(
         },
         "source": found.source if found is not None and known else None,
         "priced_at": found.as_of if found is not None and known else None,
-        "passing": bool(found is not None and not known and found.passing),
+        "passing": bool(found is not None and found.passing),
         "why": why if hourly is None else None,
         "warnings": list(warnings),
         "items": [line_row(line) for line in found.lines] if found is not None else [],

@@ -111,8 +111,8 @@ options:
     default: 50.0
   gcp_api_key:
     description:
-      - An API key of a Google Cloud project in which the Cloud Billing API is enabled. By default the credentials of the
-        first target on Google Cloud are used, or the application default credentials.
+      - An API key of a Google Cloud project in which the Cloud Billing API is enabled. By default the credentials of
+        the first target on Google Cloud are used, or the application default credentials.
     type: str
 notes:
   - AWS needs C(pricing:GetProducts), and C(ec2:DescribeSpotPriceHistory) for Spot. The file C(policies/aws/prices.json)
@@ -252,8 +252,8 @@ prices:
           sample: 1.7171
     source:
       description:
-        - V(api), V(list) for the collection's list, or V(given) for C(local_hourly_usd). If there are several, the least
-          certain one.
+        - V(api), V(list) for the collection's list, or V(given) for C(local_hourly_usd). If there are several, the
+          least certain one.
       type: str
       sample: api
     priced_at:
@@ -261,7 +261,7 @@ prices:
       type: str
       sample: "2026-11-28T18:00:00Z"
     passing:
-      description: Whether a price that is not known may be known another time, as after an outage.
+      description: Whether what is not known of it may be known another time, as after an outage.
       type: bool
       sample: false
     why:
