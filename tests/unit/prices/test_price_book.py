@@ -86,7 +86,15 @@ def test_currencies_do_not_mix_in_the_cache(tmp_path: Path) -> None:
 
 def cached(**fields: t.Any) -> str:
     """Return a cache with one row, of which some fields are different."""
-    row = {"amount": "2", "as_of": iso(NOW), "where": "", "why": None, "offered": True, "tiers": [], "note": None}
+    row: dict[str, t.Any] = {
+        "amount": "2",
+        "as_of": iso(NOW),
+        "where": "",
+        "why": None,
+        "offered": True,
+        "tiers": [],
+        "note": None,
+    }
     return json.dumps({"version": 1, "quotes": {f"{MACHINE.key}/USD": {**row, **fields}}})
 
 

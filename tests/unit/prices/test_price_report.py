@@ -209,7 +209,8 @@ def test_the_comparison_is_told_by_node() -> None:
 
 
 def test_what_is_no_result_is_refused() -> None:
-    for wrong in (None, [], {"prices": 3}, {"prices": [{}]}):
+    everything: tuple[t.Any, ...] = (None, [], {"prices": 3}, {"prices": [{}]})
+    for wrong in everything:
         with pytest.raises(AnsibleFilterError, match="nim_prices"):
             nim_prices(wrong)
 
