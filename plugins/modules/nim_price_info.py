@@ -59,8 +59,8 @@ options:
     default: []
   compare_regions:
     description:
-      - Regions to compare, by provider, for example C({aws: [us-east-1, eu-central-1], azure: [westeurope]}). For a
-        provider that is not named, the regions of the inventory's targets count.
+      - Regions to compare, as a list for each of V(aws), V(azure) and V(gcp). For a provider that is not named, the
+        regions of the inventory's targets count.
     type: dict
     default: {}
   compare_spot:
