@@ -273,7 +273,7 @@ prices:
       type: list
       elements: str
       sample: []
-    items:
+    parts:
       description: Its parts with their prices.
       type: list
       elements: dict
@@ -325,8 +325,8 @@ targets:
       type: list
       elements: str
       sample: []
-    items:
-      description: Its parts with their prices, as in RV(prices[].items).
+    parts:
+      description: Its parts with their prices, as in RV(prices[].parts).
       type: list
       elements: dict
       sample: []
