@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope
-from tests.ssh.playing import CONFIG, INFO, Outcome, Stage
+from tests.ssh.playing import CONFIG, INFO, Outcome, Stage, make_ansible_windows
 from tests.tools import layout
 from tests.unit.workstation import examples, windows_host
 
@@ -43,9 +43,7 @@ TASKS: list[dict[str, t.Any]] = [
 @pytest.fixture
 def play(tmp_path: Path) -> t.Callable[..., Outcome]:
     """Run the two tasks; the workstation stays as it is left."""
-    module = tmp_path / "stub/ansible_collections/ansible/windows/plugins/modules/win_command.ps1"
-    module.parent.mkdir(parents=True)
-    module.write_text("#!powershell\n#AnsibleRequires -CSharpUtil Ansible.Basic\n", encoding="utf-8")
+    collections = make_ansible_windows(tmp_path / "stub")
     folder = tmp_path / "stage"
     folder.mkdir()
 
@@ -56,7 +54,7 @@ def play(tmp_path: Path) -> t.Callable[..., Outcome]:
             *arguments,
             variables={"credentials": examples.CREDENTIALS, **variables},
             environment={
-                "ANSIBLE_COLLECTIONS_PATH": f"{layout.LINKS}:{tmp_path / 'stub'}",
+                "ANSIBLE_COLLECTIONS_PATH": f"{layout.LINKS}:{collections}",
                 "PYTHONPATH": str(layout.ROOT),
                 "WINDOWS_STATE": str(tmp_path / "workstation"),
                 **environment,
