@@ -21,7 +21,7 @@ from tests.ssh.playing import CONFIG, INFO, Outcome, Stage, make_ansible_windows
 from tests.tools import layout
 from tests.unit.workstation import examples, windows_host
 
-HOST = {"ansible_connection": "windows_in_memory"}
+HOST = {"ansible_connection": "windows_in_memory", "ansible_shell_type": "powershell"}
 OPTIONS = {
     "comfyui_path": windows_host.BASE,
     "studio_key": "{{ studio_key }}",
@@ -39,6 +39,16 @@ TASKS: list[dict[str, t.Any]] = [
     {"budgetguard.techops.comfyui_config_info": OPTIONS},
 ]
 
+ROLE: dict[str, t.Any] = {
+    "ansible.builtin.include_role": {"name": "budgetguard.techops.workstation_config"},
+    "vars": {
+        "workstation_config_comfyui_path": windows_host.BASE,
+        "workstation_config_endpoints": {"nim_endpoints": examples.endpoints()},
+        "workstation_config_credentials": "{{ credentials }}",
+        "workstation_config_studio_key": "{{ studio_key }}",
+    },
+}
+
 
 @pytest.fixture
 def play(tmp_path: Path) -> t.Callable[..., Outcome]:
@@ -47,10 +57,15 @@ def play(tmp_path: Path) -> t.Callable[..., Outcome]:
     folder = tmp_path / "stage"
     folder.mkdir()
 
-    def run(*arguments: str, variables: dict[str, t.Any], **environment: str) -> Outcome:
+    def run(
+        *arguments: str,
+        variables: dict[str, t.Any],
+        tasks: list[dict[str, t.Any]] = TASKS,
+        **environment: str,
+    ) -> Outcome:
         return Stage(folder, folder).play(
             {"ws-1": HOST},
-            TASKS,
+            tasks,
             *arguments,
             variables={"credentials": examples.CREDENTIALS, **variables},
             environment={
@@ -74,9 +89,10 @@ def test_play_writes_rotates_and_shows_no_secret_however_much_it_prints(
     second = play("-vvvvv", "--diff", variables=both, ANSIBLE_DEBUG="1").require_success()
     assert second.of("ws-1")["steps"] == ["key_keep", "config", "key_final"]
     assert second.of("ws-1", INFO)["status"] == "ok"
-    third = play("--check", variables=both).require_success()
-    assert third.changed() == set()
+    third = play(variables=both, tasks=[ROLE]).require_success()
+    assert third.changed() == set(), "the role's defaults for Windows lead to the same files"
     assert third.of("ws-1", CONFIG)["key_status"] == "unchanged"
+    assert third.of("ws-1", CONFIG)["key_path"] == windows_host.KEY
 
     printed = first.printed + second.printed
     assert '"masked' in printed.replace("\\", ""), (
