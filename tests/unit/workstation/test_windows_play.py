@@ -11,6 +11,7 @@ workstation for it is read by the connection, so no PowerShell is needed.
 from __future__ import annotations
 
 import base64
+import re
 import typing as t
 from pathlib import Path
 
@@ -42,7 +43,6 @@ TASKS: list[dict[str, t.Any]] = [
 ROLE: dict[str, t.Any] = {
     "ansible.builtin.include_role": {"name": "budgetguard.techops.workstation_config"},
     "vars": {
-        "workstation_config_comfyui_path": windows_host.BASE,
         "workstation_config_endpoints": {"nim_endpoints": examples.endpoints()},
         "workstation_config_credentials": "{{ credentials }}",
         "workstation_config_studio_key": "{{ studio_key }}",
@@ -67,7 +67,7 @@ def play(tmp_path: Path) -> t.Callable[..., Outcome]:
             {"ws-1": HOST},
             tasks,
             *arguments,
-            variables={"credentials": examples.CREDENTIALS, **variables},
+            variables={"comfyui_path": windows_host.BASE, "credentials": examples.CREDENTIALS, **variables},
             environment={
                 "ANSIBLE_COLLECTIONS_PATH": f"{layout.LINKS}:{collections}",
                 "PYTHONPATH": str(layout.ROOT),
@@ -99,6 +99,7 @@ def test_play_writes_rotates_and_shows_no_secret_however_much_it_prints(
         "what the workstation gets on standard input must be in what is printed"
     )
     assert "EVENT LOG" not in printed
+    assert not re.search(r"BUDGETGUARD_PAD\W{1,6}:\W{1,3}[A-Za-z0-9+/]{20}", printed), "the other half"
     left = [path for path in (tmp_path / "stage").rglob("*") if path.is_file() and path.name != "inventory.json"]
     texts = [printed, *(path.read_text("utf-8", "replace") for path in left)]
     lines = [_envelope.key_line(2, key) for key in (examples.KEY, examples.PREVIOUS_KEY)]

@@ -78,6 +78,7 @@ class FakeWindows:
         self.spelling: dict[str, str] = {}
         self.homes = {ARTIST: r"C:\Users\artist"}
         self.closed: set[str] = set()
+        self.links: dict[str, str] = {}
         self.busy: dict[str, int] = {}
         self.held: list[str] = []
         self.keeps_access = True
@@ -192,7 +193,8 @@ class FakeWindows:
             found.security = Security(found.security.owner, list(entries), False)
 
     def real(self, path: str) -> str:
-        return path
+        found = next((link for link in self.links if ntpath.normcase(path).startswith(link)), None)
+        return self.links[found] + path[len(found) :] if found else path
 
     def names(self, folder: str) -> list[str]:
         inside = ntpath.normcase(folder).rstrip("\\")
