@@ -673,13 +673,17 @@ class Windows:
         try:
             control, revision = ctypes.c_uint16(), Number()
             self._call("GetSecurityDescriptorControl", descriptor, ctypes.byref(control), ctypes.byref(revision))
-            entries = self._entries(dacl) if dacl.value else None
-            return Security(self._sid_text(owner), entries, not control.value & DACL_PROTECTED)
+            return Security(self._sid_text(owner), self._entries(dacl), not control.value & DACL_PROTECTED)
         finally:
             self._free(descriptor)
 
-    def _entries(self, dacl: t.Any) -> list[Entry]:
-        """Return the lines of an access list. Kinds that say nothing about files (object, callback) are left out."""
+    def _entries(self, dacl: t.Any) -> list[Entry] | None:
+        """Return the lines of an access list, or None where there is none.
+
+        Kinds that say nothing about files (object, callback) are left out.
+        """
+        if dacl.value is None:
+            return None
         count = int.from_bytes(ctypes.string_at(dacl.value + 4, 2), "little")
         entries = []
         for index in range(count):
@@ -824,4 +828,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -164,7 +164,9 @@ class FakeWindows:
 
     def sid_of(self, name: str) -> str | None:
         wanted = name.lower()
-        return next((sid for sid, (full, _) in ACCOUNTS.items() if wanted in (full.lower(), full.lower()[7:])), None)
+        return next(
+            (sid for sid, (full, _kind) in ACCOUNTS.items() if wanted in (full.lower(), full.lower()[7:])), None
+        )
 
     def account(self, sid: str) -> tuple[str | None, int]:
         return ACCOUNTS.get(sid, (None, 0))
