@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
@@ -34,6 +35,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._workstation i
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _rollout
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError, check_path
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._role_arguments import stored_credentials
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import windows_path
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import plain, version_for
 
 PREFIX = "workstation_config_"
@@ -116,7 +118,8 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 problems.append(f"{argument} cannot be evaluated: {_first_line(error)}")
                 checks.skip(values, argument)
-        problems += checks.problems(values)
+        windows = boolean(templar.template(variables[f"{PREFIX}_is_windows"]))
+        problems += checks.problems(values, windows)
         if values.get(f"{PREFIX}stored_credentials") is True:
             problems += _stored_problems(task_vars["hostvars"][name])
         return values, problems
@@ -149,20 +152,20 @@ class Checks:
             name: ArgumentSpecValidator({name: {key: value for key, value in about.items() if key in _CHECKED}})
             for name, about in spec.items()
         }
-        self._seen: dict[tuple[str, int], tuple[object, str]] = {}
+        self._seen: dict[tuple[str, int, bool], tuple[object, str]] = {}
 
     def skip(self, values: Values, argument: str) -> None:
         """Leave out an argument that has been complained about already."""
         values[argument] = _SKIPPED
 
-    def problems(self, values: Values) -> list[str]:
+    def problems(self, values: Values, windows: bool = False) -> list[str]:
         """Return what is wrong, in one sentence each that names the variable. Makes the types right in place."""
         found = []
         for name in self.names:
             if values.get(name) is _SKIPPED:
                 del values[name]
                 continue
-            problem = self._type_problem(name, values) or self._meaning_problem(name, values.get(name))
+            problem = self._type_problem(name, values) or self._meaning_problem(name, values.get(name), windows)
             if problem:
                 found.append(problem)
         if not found:
@@ -181,11 +184,11 @@ class Checks:
         values[name] = checked.validated_parameters[name]
         return ""
 
-    def _meaning_problem(self, name: str, value: object) -> str:
-        look = _MEANINGS.get(name[len(PREFIX) :])
+    def _meaning_problem(self, name: str, value: object, windows: bool) -> str:
+        look = ({**_MEANINGS, **_WINDOWS_MEANINGS} if windows else _MEANINGS).get(name[len(PREFIX) :])
         if look is None or value is None:
             return ""
-        key = (name, id(value))
+        key = (name, id(value), windows)
         if key not in self._seen:
             # The value is kept, so that no other one gets its id.
             self._seen[key] = (value, look(name, value))
@@ -199,6 +202,14 @@ _CHECKED = ("type", "elements", "choices", "no_log")
 def _path(name: str, value: t.Any) -> str:
     try:
         check_path(name, value)
+    except WorkstationError as error:
+        return str(error).rstrip(".")
+    return ""
+
+
+def _windows_path(name: str, value: t.Any) -> str:
+    try:
+        windows_path(name, value, home=name.endswith("key_path"))
     except WorkstationError as error:
         return str(error).rstrip(".")
     return ""
@@ -244,6 +255,7 @@ _MEANINGS: dict[str, t.Callable[[str, t.Any], str]] = {
     "endpoints": _endpoints,
     "id": _workstation_id,
 }
+_WINDOWS_MEANINGS: dict[str, t.Callable[[str, t.Any], str]] = {"comfyui_path": _windows_path, "key_path": _windows_path}
 
 
 def _version_problems(values: Values) -> list[str]:

@@ -101,7 +101,7 @@ attributes:
   action:
     description:
       - Runs on the controller and moves nothing but bytes. No Python is needed on a POSIX workstation.
-      - On Windows, ComfyUI's own Python is used, which M(ansible.windows.win_command) starts.
+      - On Windows, ComfyUI's own Python is used, which C(ansible.windows.win_command) starts.
     support: full
   async:
     description: Supports being used with C(async).

@@ -64,6 +64,8 @@ def arguments(templar: t.Any, variables: Values) -> dict[str, t.Any]:
         "encryption_version": role.get("encryption_version"),
         "key_path": role.get("key_path") if role.yes("deliver_key") else None,
         "as_owner": not role.get("user"),
+        "comfyui_user": role.get("user"),
+        "comfyui_python": role.get("comfyui_python"),
         "backup": role.yes("backup"),
         "force": role.yes("force"),
         **_documents(role),
