@@ -22,8 +22,8 @@ STOP = "stop"
 ASK = "ask"
 REQUIRE = "require"
 IGNORE = "ignore"
-IN_FLIGHT = (ASK, REQUIRE, IGNORE)
-"""What to make of a NIM's own word about requests that run now: stop without it, never stop without it, do not ask."""
+IN_FLIGHT = (REQUIRE, ASK, IGNORE)
+"""What to make of a NIM's own word about requests that run now: never stop without it, stop without it, do not ask."""
 
 LONGEST_REQUEST_MINUTES = 15
 """The gateway ends a request after this time, and a request has no line in the log before it has ended."""
@@ -128,7 +128,7 @@ class Policy:
     late_minutes: float = 10.0
     cold_start_minutes: float = 15.0
     tail_minutes: float = 15.0
-    in_flight: str = ASK
+    in_flight: str = REQUIRE
     zone: datetime.tzinfo = datetime.timezone.utc
     budgets: tuple[Budget, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
@@ -258,7 +258,7 @@ def _by_use(
         reason = f"idle, but {rule} in {expected / _MINUTE:.0f} min, and a stop and a start take {back:.0f} min"
         found = _Verdict(KEEP, reason, idle_since=since)
     elif final and policy.in_flight == REQUIRE and use.in_flight is None:
-        found = _Verdict(KEEP, f"not known: whether a request runs now: {told}", known=False, idle_since=since)
+        found = _Verdict(KEEP, f"not known: whether a request runs now: {told}; guard_in_flight: ask would stop it", known=False, idle_since=since)
     else:
         unsure = f", by the log alone ({told})" if final and use.in_flight is None else ""
         never = "since it was started" if is_fresh else "since its last request"

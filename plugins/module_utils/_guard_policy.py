@@ -15,6 +15,7 @@ import zoneinfo
 from ansible_collections.budgetguard.techops.plugins.module_utils import _guard
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NUMBERS = ("idle_minutes", "short_idle_minutes", "late_minutes", "cold_start_minutes", "tail_minutes")
 
 _OPTIONS = frozenset((*NUMBERS, "office_hours", "time_zone", "in_flight", "budgets", "exceptions", "always_on"))
@@ -39,12 +40,12 @@ def policy(options: Options) -> _guard.Policy:
     numbers = {name: _number(f"guard_{name}", options.get(name), getattr(default, name), problems) for name in NUMBERS}
     least = _guard.LONGEST_REQUEST_MINUTES
     problems += [
-        f"guard_{name} is {numbers[name]:g}; it must be {least} or more, because a request may run that long before the "
-        "log tells of it"
+        f"guard_{name} is {numbers[name]:g}; it must be {least} or more, because a request may run that long before "
+        "the log tells of it"
         for name in ("idle_minutes", "short_idle_minutes")
         if numbers[name] < least
     ]
-    in_flight = options.get("in_flight") or _guard.ASK
+    in_flight = options.get("in_flight") or _guard.REQUIRE
     if in_flight not in _guard.IN_FLIGHT:
         problems.append(f"guard_in_flight is {in_flight!r}; it must be one of {', '.join(_guard.IN_FLIGHT)}")
     zone = _zone(options.get("time_zone"), problems)
@@ -177,7 +178,9 @@ def _zone(value: t.Any, problems: list[str]) -> datetime.tzinfo:
 
 
 def _day(where: str, value: t.Any, problems: list[str]) -> int:
-    name = str(value).lower()[:3]
+    name = str(value).lower()
+    if name in _FULL_DAYS:
+        return _FULL_DAYS.index(name)
     if name not in DAYS:
         problems.append(f"{where}: {value!r} must be one of {', '.join(DAYS)}")
         return 0

@@ -46,7 +46,11 @@ class Read:
 
 def told(read: Read, now: float) -> Row:
     """Decide on all NIMs that are switched on. Raises GuardError, and PolicyError for wrong variables."""
-    policies = _policies(read.policies)
+    return decided(read, policies_of(read.policies), now)
+
+
+def decided(read: Read, policies: t.Mapping[str, _guard.Policy], now: float) -> Row:
+    """Do the same with policies that were read before. Raises GuardError."""
     spend = spend_of(read.spend)
     targets = {str(target["target"]): target for target in _mappings("targets", read.targets)}
     usages = {str(usage.get("target")): usage for usage in _mappings("usages", read.usages)}
@@ -88,7 +92,8 @@ def told(read: Read, now: float) -> Row:
     }
 
 
-def _policies(variables: t.Mapping[str, Mapping]) -> dict[str, _guard.Policy]:
+def policies_of(variables: t.Mapping[str, Mapping]) -> dict[str, _guard.Policy]:
+    """Return the policy of each target. Raises PolicyError with all that is wrong."""
     found: dict[str, _guard.Policy] = {}
     problems: list[str] = []
     for name, options in variables.items():
@@ -274,4 +279,4 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-__all__ = ("GuardError", "Read", "spend_of", "told")
+__all__ = ("GuardError", "Read", "decided", "policies_of", "spend_of", "told")
