@@ -39,8 +39,8 @@ COLD_START, TAIL = 12 * MINUTE, 15 * MINUTE
 LATE = 10 * MINUTE
 """How late a line is at most, and how long there is none when a log service has trouble."""
 
-CRUNCH = 17
-"""The night from this day of the month to the next is worked through."""
+CRUNCHES = (4, 17)
+"""The nights from these days of the month to the next are worked through."""
 
 PRICES = {
     ("aws", "nim-flux-dev-l40s"): 1.86,
@@ -190,7 +190,7 @@ class Machine:
                 if self.chance.random() < works:
                     yield from self._session(at(day, self._around(9.3)), at(day, self._around(12.6)))
                     yield from self._session(at(day, self._around(13.6)), at(day, self._around(18.2, 1.0)))
-                if day + 1 == CRUNCH and self.habit.artists > 1:
+                if day + 1 in CRUNCHES and self.habit.artists > 1:
                     yield from self._session(at(day, 18), at(day + 1, self._around(4.5)))
 
     def _around(self, hour: float, spread: float = 0.5) -> float:

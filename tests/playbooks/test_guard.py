@@ -64,7 +64,7 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     checked = studio.play("guard", "--check")
     assert checked.failed == ["gcp-of-others"], checked.printed
     assert studio.writes() == 0
-    assert checked.changed["gcp-us-central1"] == 1
+    assert checked.changed["gcp-us-central1"] == 1, checked.printed
     assert "Nothing is stopped: this run only tells." in checked.messages
     assert not log.exists()
 
