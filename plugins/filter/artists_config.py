@@ -17,6 +17,7 @@ def artists_config(
     published: t.Any = None,
     credentials_status: t.Any = None,
     catalog: t.Any = None,
+    prices: t.Any = None,
 ) -> dict[str, t.Any]:
     """Return the artists' document."""
     try:
@@ -26,6 +27,7 @@ def artists_config(
             generated_at=generated_at,
             catalog=_catalog.load(catalog),
             credentials_status=credentials_status,
+            prices=prices,
         )
     except (_catalog.CatalogError, _artists.ArtistsError) as error:
         raise AnsibleFilterError(str(error)) from error

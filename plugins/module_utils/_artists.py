@@ -18,6 +18,7 @@ import json
 import typing as t
 from urllib.parse import urlsplit, urlunsplit
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _price_export
 from ansible_collections.budgetguard.techops.plugins.module_utils._catalog import Node
 
 VERSION = "1.0"
@@ -35,6 +36,13 @@ CREDENTIALS = ("nvidia", "aws", "azure", "gcp")
 """The keys of C(credentials_status)."""
 
 
+Prices = t.Mapping["tuple[str, str]", t.Mapping[str, t.Any]]
+"""Rows of nim_price_info by target and name of the deployment."""
+
+_PASSING = "__passing"
+"""Marks an entry while the document is built."""
+
+
 class ArtistsError(ValueError):
     """What should be published, or what was published, has the wrong form. The text says where."""
 
@@ -46,6 +54,7 @@ def artists_config(
     generated_at: str,
     catalog: t.Mapping[str, Node] | None = None,
     credentials_status: t.Mapping[str, bool] | None = None,
+    prices: t.Any = None,
 ) -> dict[str, t.Any]:
     """Return the artists' document, C(budgetguard_artists_config.json).
 
@@ -53,16 +62,20 @@ def artists_config(
     published before, if there is one. C(generated_at) is the time to write if anything differs from it.
     C(catalog) decides the form of API of each node; without it the kind of the deployment does.
     C(credentials_status) says for which providers the workstations have credentials; default: none.
+    C(prices) are the prices that nim_price_info returns. Without them, no endpoint has one.
 
     Raises ArtistsError.
     """
     published = _document(published)
     before = _endpoints_of(published)
+    priced = _checked_prices(prices)
     found: dict[str, dict[str, list[dict[str, t.Any]]]] = {}
     for target in sorted(_checked_targets(targets), key=lambda item: str(item["target"])):
-        entries = _entries(target, catalog or {}) if target["read"] else _kept(before, target)
+        entries = _entries(target, catalog or {}, priced) if target["read"] else _kept(before, target)
         for node, key, entry in entries:
             found.setdefault(node, {}).setdefault(key, []).append(entry)
+    if priced is not None:
+        _keep_prices(found, before)
     document = {
         "version": VERSION,
         "generated_at": generated_at,
@@ -151,7 +164,7 @@ def _checked_targets(targets: t.Any) -> list[t.Mapping[str, t.Any]]:
 
 
 def _entries(
-    target: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node]
+    target: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node], prices: Prices | None = None
 ) -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
     """Yield node name, provider key and entry for everything with an endpoint on a target that was read."""
     for deployment in _reachable(target):
@@ -172,7 +185,36 @@ def _entries(
             }
             if len(served) > 1:
                 entry["mode"] = variants.get(node)
+            row = (prices or {}).get((str(target["target"]), str(deployment.get("name"))))
+            entry.update(_price_export.of_row(row))
+            if prices is not None:
+                entry[_PASSING] = _price_export.is_passing(row)
             yield str(node), PROVIDER_KEYS[target["provider"]], entry
+
+
+def _checked_prices(prices: t.Any) -> Prices | None:
+    """Return the prices by target and name of the deployment."""
+    if prices is None:
+        return None
+    if not isinstance(prices, (list, tuple)) or not all(isinstance(row, t.Mapping) for row in prices):
+        raise ArtistsError("prices: must be a list of mappings, as nim_price_info returns them")
+    return {(str(row.get("target")), str(row.get("name"))): row for row in prices}
+
+
+def _keep_prices(
+    found: t.Mapping[str, t.Mapping[str, list[dict[str, t.Any]]]],
+    before: t.Mapping[str, t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]],
+) -> None:
+    """Let each endpoint that was read keep the price that was published for it, where that is still good."""
+    for node, providers in found.items():
+        for key, entries in providers.items():
+            old = {_entry_order(entry): entry for entry in before.get(node, {}).get(key, ())}
+            for entry in entries:
+                if _PASSING not in entry:
+                    continue
+                passing = bool(entry.pop(_PASSING))
+                new = {name: entry.pop(name) for name in _price_export.FIELDS if name in entry}
+                entry.update(_price_export.settled(new, old.get(_entry_order(entry)), passing))
 
 
 def _api_style(node: str, deployment: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node]) -> str:

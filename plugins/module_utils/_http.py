@@ -61,14 +61,22 @@ class Answer:
 class Client:
     """Makes single requests, from any number of threads. ``timeout`` is in seconds, for all of one request."""
 
-    def __init__(self, timeout: float, *, validate_certs: bool = True, ca_path: str | None = None) -> None:
-        """Read the certificate authorities once.
+    def __init__(
+        self,
+        timeout: float,
+        *,
+        validate_certs: bool = True,
+        ca_path: str | None = None,
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
+        """Read the certificate authorities once. ``body_limit`` is how many bytes of an answer are read.
 
         Raises ValueError if ``ca_path`` cannot be read as certificates, or there is no time at all.
         """
         if timeout <= 0:
             raise ValueError(f"timeout is {timeout:g}; it must be more than 0 seconds")
         self.timeout = timeout
+        self._body_limit = body_limit
         self._tls = _tls_context(validate_certs, ca_path)
         self._proxies = urllib.request.getproxies()
 
@@ -91,7 +99,7 @@ class Client:
             sent = {"Host": target.netloc, "User-Agent": "budgetguard", "Connection": "close", **(headers or {})}
             if proxy is not None and target.scheme == "http":
                 sent.update(proxy.authorization)
-            exchange = _exchange(connection, method, path, sent, body)
+            exchange = _exchange(connection, method, path, sent, body, self._body_limit)
         except (OSError, ValueError, http.client.HTTPException) as exc:
             raise _explained(exc, target, deadline) from exc
         finally:
@@ -307,7 +315,12 @@ def _open_tunnel(sock: socket.socket, target: _Target, proxy: _Proxy, deadline: 
 
 
 def _exchange(
-    connection: _Connection, method: str, path: str, headers: t.Mapping[str, str], body: bytes | None
+    connection: _Connection,
+    method: str,
+    path: str,
+    headers: t.Mapping[str, str],
+    body: bytes | None,
+    body_limit: int,
 ) -> Answer:
     """Send the request over the connection and read the answer."""
     exchange = http.client.HTTPConnection("unused")
@@ -319,7 +332,7 @@ def _exchange(
         exchange.putheader("Content-Length", str(len(body)))
     exchange.endheaders(body)
     response = exchange.getresponse()
-    content = response.read(BODY_LIMIT)
+    content = response.read(body_limit)
     found = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, found, content, 0.0)
 

@@ -21,6 +21,7 @@ import json
 import typing as t
 from urllib.parse import urlsplit
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _price_export
 from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import (
     BrokenEnvelopeError,
     Credentials,
@@ -69,6 +70,7 @@ ENDPOINT_FIELDS = (
     "auth",
     "stale",
     "mode",
+    *_price_export.FIELDS,
 )
 URL_FIELDS = ("url", "infer_url", "health_url")
 NOT_SHOWN = "(not shown)"
@@ -250,6 +252,26 @@ def keep_unread(found: Endpoints, wanted: Endpoints, unread_targets: t.Iterable[
     return merged
 
 
+def keep_prices(found: Endpoints, wanted: Endpoints) -> Endpoints:
+    """Return the wanted endpoints with the dates of prices that are still the same as those in the config.
+
+    Where nobody keeps what was published before, a price would otherwise have another date each time.
+    """
+    old = {_identity(node, provider, entry): entry for node, provider, entry in _entries(found)}
+
+    def kept(node: str, provider: str, entry: dict[str, t.Any]) -> dict[str, t.Any]:
+        price = {name: entry[name] for name in _price_export.FIELDS if name in entry}
+        if not price:
+            return entry
+        others = {name: value for name, value in entry.items() if name not in price}
+        return {**others, **_price_export.settled(price, old.get(_identity(node, provider, entry)))}
+
+    return {
+        node: {provider: [kept(node, provider, entry) for entry in entries] for provider, entries in providers.items()}
+        for node, providers in wanted.items()
+    }
+
+
 def _identity(node: str, provider: str, entry: dict[str, t.Any]) -> tuple[str, ...]:
     return (node, provider, *(json.dumps(entry.get(field)) for field in ("target", "url", "mode")))
 
@@ -323,7 +345,8 @@ def update(current: bytes | None, wanted: Wanted, now: str) -> Update:
     """
     found = inspect(current, wanted.key, wanted.previous_keys)
     old_endpoints = found.document.get("nim_endpoints", {})
-    nim_endpoints = keep_unread(old_endpoints, wanted.nim_endpoints, wanted.unread_targets)
+    priced = keep_prices(old_endpoints, wanted.nim_endpoints)
+    nim_endpoints = keep_unread(old_endpoints, priced, wanted.unread_targets)
     open_fields: Document = {
         "version": FORMAT_VERSION,
         "mode": wanted.mode,

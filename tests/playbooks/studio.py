@@ -282,7 +282,8 @@ def _signal(pids: t.Iterable[int], number: signal.Signals) -> None:
 
 
 def _is_write(call: dict[str, t.Any]) -> bool:
-    if call["service"] in ("nim", "ngc-keys", "google-logging", "log-analytics") or call["action"] == "StartQuery":
+    reading = ("nim", "ngc-keys", "google-logging", "log-analytics", "azure-prices", "google-billing")
+    if call["service"] in reading or call["action"] == "StartQuery":
         return False
     if call["service"] in ("arm", "entra", "gke", "google-compute", "google-oauth", "kube", "nvcf"):
         return is_write(call)

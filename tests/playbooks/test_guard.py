@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -49,11 +50,9 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
         "gcp-of-others": {**SETTINGS["gcp"], "project": "somebody-elses"},
     }
     log = studio.folder / "logs" / "guard.jsonl"
-    price = {"target": "gcp-us-central1", "node": "Llama 3.1", "gpu_tier": "l4", "hourly": 0.71, "currency": "USD"}
     studio.variables = {
         "nim_matrix": {},
         "guard_log_path": str(log),
-        "guard_prices": [price],
         # Nothing listens there.
         "guard_webhook_url": f"https://127.0.0.1:1/{WEBHOOK_SECRET}",
     }
@@ -66,9 +65,12 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     assert studio.writes() == 0
     assert checked.changed["gcp-us-central1"] == 1, checked.printed
     assert "Nothing is stopped: this run only tells." in checked.messages
+    # From the prices of the sandbox's cloud, or the collection's list.
+    assert re.search(r"Llama 3\.1 +gcp-us-central1 +l4 +stop +\S+ +\d+\.\d\d USD", checked.messages), checked.printed
     assert not log.exists()
 
-    run = studio.play("guard", "-vvv")
+    price = {"target": "gcp-us-central1", "node": "Llama 3.1", "gpu_tier": "l4", "hourly": 0.71, "currency": "USD"}
+    run = studio.play("guard", "-vvv", "-e", json.dumps({"guard_prices": [price]}))
     assert run.failed == ["gcp-of-others"], run.printed
     assert replicas(gcp) == {**before, "nim-llama-3-1-l4": 0}
     assert replicas(azure) == {"nim-llama-3-1-a10": 1}

@@ -36,13 +36,15 @@ from tests.sandbox.aws_access.needs import UnknownNeedError
 from tests.sandbox.aws_patches import install_patches
 from tests.sandbox.calls import Call, CallLog, Interferences
 from tests.sandbox.ecs_runtime import RUNTIME
+from tests.sandbox.prices import PriceList
+from tests.sandbox.rest import ApiError
 from tests.sandbox.state import ACCOUNT_ID, STATE_LOCK
 
 #: Signing names that differ from what boto3 calls the service.
 CLIENT_NAMES = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
 #: Services that take all requests at "/"; another path there is a mistake.
 ROOT_PATH_ONLY = frozenset(
-    ("autoscaling", "cloudwatch", "ec2", "ecs", "elbv2", "iam", "logs", "secretsmanager", "ssm", "sts")
+    ("autoscaling", "cloudwatch", "ec2", "ecs", "elbv2", "iam", "logs", "pricing", "secretsmanager", "ssm", "sts")
 )
 #: Answers of our Flask error handler carry the reason in this header.
 REFUSED_HEADER = "X-Sandbox-Refused"
@@ -126,6 +128,7 @@ class AwsApplication:
         self._calls = calls
         self._interferences = interferences
         self._moto = Dispatcher(_strict_backend_app)
+        self._prices = PriceList()
 
     def __call__(self, request: Request) -> Response:
         """Log, delay, perhaps fail, else let moto answer."""
@@ -197,13 +200,23 @@ class AwsApplication:
         with STATE_LOCK:
             RUNTIME.advance()
             refused = _refused_access(request, aws, call)
-            response = refused or self._ask_moto(request)
+            response = refused or (self._price(aws) if aws.service == "pricing" else self._ask_moto(request))
         reason = response.headers.get(REFUSED_HEADER)
         if reason is not None:
             refusal = error_response(aws.protocol, 400, "NotImplementedBySandbox", reason)
             refusal.headers[REFUSED_HEADER] = reason
             return refusal
         return response
+
+    def _price(self, aws: AwsRequest) -> Response:
+        """Answer for the Price List API, which moto does not have."""
+        try:
+            answer = self._prices.answer(aws.action, aws.region, aws.params)
+        except ApiError as error:
+            if error.refused:
+                return _refusal(error.message)
+            return error_response("json", error.status, error.code, error.message)
+        return Response(json.dumps(answer), content_type="application/x-amz-json-1.1")
 
     def _ask_moto(self, request: Request) -> Response:
         environ = dict(request.environ)

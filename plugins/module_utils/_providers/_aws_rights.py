@@ -71,6 +71,7 @@ def grants(names: ArtistNames) -> dict[str, tuple[Grant, ...]]:
         "artists_setup": _artists_setup(arns),
         "readonly": _readonly(arns),
         "permissions_check": _permissions_check(arns),
+        "prices": _prices(),
     }
 
 
@@ -599,4 +600,12 @@ def _permissions_check(arns: _Arns) -> tuple[Grant, ...]:
             ("iam:GetRole",),
             (arns.iam("role/*"),),
         ),
+    )
+
+
+def _prices() -> tuple[Grant, ...]:
+    # Neither of the two knows resources.
+    return (
+        Grant("ReadPriceList", "what things cost", ("pricing:GetProducts",)),
+        Grant("ReadSpotPrices", "what Spot machines cost now", ("ec2:DescribeSpotPriceHistory",)),
     )

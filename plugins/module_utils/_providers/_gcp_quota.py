@@ -97,6 +97,13 @@ def needs(settings: GcpSettings, wanted: t.Sequence[Wanted], steps: t.Sequence[S
     return found
 
 
+def needs_of_one(settings: GcpSettings, item: Wanted) -> Needs:
+    """Return what one copy of a NIM needs, whether or not it is deployed."""
+    found = Needs()
+    _add_nim(found, settings, item, 1)
+    return found
+
+
 def _add_nim(found: Needs, settings: GcpSettings, item: Wanted, copies: int) -> None:
     machine = item.machine
     if machine is None:

@@ -410,7 +410,14 @@ WITHOUT_RESOURCE = frozenset(
         *(f"autoscaling:{name}" for name in ("DescribeAutoScalingGroups", "DescribeScalingActivities")),
         *(
             f"ec2:Describe{name}"
-            for name in ("InstanceTypeOfferings", "LaunchTemplates", "SecurityGroups", "Subnets", "Vpcs")
+            for name in (
+                "InstanceTypeOfferings",
+                "LaunchTemplates",
+                "SecurityGroups",
+                "SpotPriceHistory",
+                "Subnets",
+                "Vpcs",
+            )
         ),
         *(f"ecs:{name}" for name in ("DeregisterTaskDefinition", "DescribeTaskDefinition")),
         *(f"ecs:List{name}" for name in ("TaskDefinitionFamilies", "TaskDefinitions", "Clusters", "Services")),
@@ -420,6 +427,7 @@ WITHOUT_RESOURCE = frozenset(
         ),
         "iam:ListUsers",
         *(f"logs:{name}" for name in ("DescribeLogGroups", "GetQueryResults", "StopQuery")),
+        "pricing:GetProducts",
         "secretsmanager:ListSecrets",
     )
 )

@@ -19,6 +19,7 @@ from tests.sandbox.aws_patches import (
     iam,
     logs,
     secrets,
+    spot,
     ssm,
 )
 from tests.sandbox.aws_patches.patching import install_patches
@@ -34,5 +35,6 @@ __all__ = [
     "install_patches",
     "logs",
     "secrets",
+    "spot",
     "ssm",
 ]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas, Log Analytics."""
+"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas, Log Analytics, prices."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.sandbox.azure.graph import Graph
 from tests.sandbox.azure.log_analytics import LogAnalytics
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.kube import KubeApplication
+from tests.sandbox.prices import RetailPrices
 
 __all__ = ["AzureAccount", "AzureApplication"]
 
@@ -28,7 +29,7 @@ class AzureApplication:
         graph = Graph(self._directory, self._entra, calls, interferences)
         self.arm = ResourceManager(self.account, self._directory, self._entra, kube, ca_pem, calls, interferences)
         logs = LogAnalytics(self.account, self._entra, kube.logs, self.arm.kube_ids, calls, interferences)
-        self._services = (self.arm, logs, graph, self._entra)
+        self._services = (self.arm, logs, graph, RetailPrices(calls, interferences), self._entra)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Azure, by its path."""
@@ -54,6 +55,7 @@ class AzureApplication:
             "AZURE_RESOURCE_MANAGER_ENDPOINT": url,
             "AZURE_GRAPH_ENDPOINT": url,
             "AZURE_LOG_ANALYTICS_ENDPOINT": url,
+            "AZURE_RETAIL_PRICES_ENDPOINT": url,
             "AZURE_LOG_ANALYTICS_WORKSPACE_ID": self.account.workspace_id,
         }
 

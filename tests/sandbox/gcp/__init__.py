@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Google Cloud: OAuth and IAM of service accounts, GKE, quotas of Compute Engine, Cloud Logging."""
+"""Simulated Google Cloud: OAuth and IAM of service accounts, GKE, quotas of Compute Engine, Cloud Logging, prices."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.gcp.gke import KubernetesEngine
 from tests.sandbox.gcp.iam import Iam
 from tests.sandbox.gcp.logging import CloudLogging
-from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth
+from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth, google_error
 from tests.sandbox.gcp.projects import ResourceManager
 from tests.sandbox.gcp.quotas import ComputeQuotas
 from tests.sandbox.kube import KubeApplication
+from tests.sandbox.prices import BillingCatalog
 
 __all__ = ["GcpApplication"]
 
@@ -32,8 +33,9 @@ class GcpApplication:
         self._iam = Iam(self.account, self._oauth, calls, interferences)
         projects = ResourceManager(self.account, self._oauth, calls, interferences)
         logging = CloudLogging(self.account, self._oauth, kube.logs, self._gke.places, calls, interferences)
+        self.billing = BillingCatalog(self._oauth.check_google, google_error, calls, interferences)
         # The paths of IAM are below those that GKE claims.
-        self._services = (self._iam, projects, self._gke, self.quotas, logging, self._oauth)
+        self._services = (self._iam, projects, self._gke, self.quotas, logging, self.billing, self._oauth)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Google Cloud, by its path."""
@@ -61,6 +63,7 @@ class GcpApplication:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING": f"{url}/",
         }
 
     def reset(self) -> None:
