@@ -126,7 +126,7 @@ class Policy:
     short_idle_minutes: float = 20.0
     office_hours: OfficeHours | None = None
     late_minutes: float = 10.0
-    cold_start_minutes: float = 15.0
+    cold_start_minutes: float = 30.0
     tail_minutes: float = 15.0
     in_flight: str = REQUIRE
     zone: datetime.tzinfo = datetime.timezone.utc

@@ -30,7 +30,7 @@ NOW = wall("2026-11-25")
 
 NIM = _guard.Nim("aws", "nim-flux-dev-l40s", "FLUX Dev", "l40s", "running", ("FLUX Canny",), NOW - 9 * HOUR)
 USE = _guard.Use(NOW - 3 * HOUR, NOW - 9 * DAY, NOW, unbroken=True, in_flight=False)
-POLICY = _guard.Policy(zone=BERLIN)
+POLICY = _guard.Policy(zone=BERLIN, cold_start_minutes=15.0)
 OFFICE = _guard.OfficeHours(
     BERLIN, WEEKDAYS, datetime.time(9), datetime.time(19), frozenset([datetime.date(2026, 12, 25)])
 )
