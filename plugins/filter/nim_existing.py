@@ -22,8 +22,8 @@ def nim_existing(
 ) -> list[dict[str, str]]:
     """Return entries for the option deployments of the nim_* modules, one per NIM that exists and is meant.
 
-    names narrows to NIMs by their own names. nodes narrows by name; None, an empty list, and the word all mean every NIM. A node that is named is meant even if
-    it is one to keep.
+    nodes narrows by the nodes' names; None, an empty list, and the word all mean every NIM. A node that is named is
+    meant even if it is one to keep. names narrows by the NIMs' own names.
     """
     known = _catalog.load(catalog or {})
     try:

@@ -90,8 +90,8 @@ class Selection:
 class Status:
     """One NIM as the target shows it now. ``None`` means that the target does not say.
 
-    ``auth`` is what its endpoint asks for: C(none), or C(gateway) for a workstation's token. Before ``running_since`` it
-    did not run as it does now.
+    ``auth`` is what its endpoint asks for: C(none), or C(gateway) for a workstation's token. It does not run as it does
+    now since before ``running_since``.
     """
 
     name: str

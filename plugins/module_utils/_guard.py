@@ -258,7 +258,12 @@ def _by_use(
         reason = f"idle, but {rule} in {expected / _MINUTE:.0f} min, and a stop and a start take {back:.0f} min"
         found = _Verdict(KEEP, reason, idle_since=since)
     elif final and policy.in_flight == REQUIRE and use.in_flight is None:
-        found = _Verdict(KEEP, f"not known: whether a request runs now: {told}; guard_in_flight: ask would stop it", known=False, idle_since=since)
+        found = _Verdict(
+            KEEP,
+            f"not known: whether a request runs now: {told}; guard_in_flight: ask would stop it",
+            known=False,
+            idle_since=since,
+        )
     else:
         unsure = f", by the log alone ({told})" if final and use.in_flight is None else ""
         never = "since it was started" if is_fresh else "since its last request"

@@ -336,7 +336,7 @@ def answer_of_nim(image: str, request: HttpRequest) -> HttpAnswer:
 
 
 def _metrics() -> HttpAnswer:
-    """What NIM for LLMs tells of itself. Nothing runs when this is asked: the sandbox answers at once."""
+    """Tell what NIM for LLMs tells of itself. Nothing runs when this is asked: the sandbox answers at once."""
     lines = ["# TYPE num_requests_running gauge", 'num_requests_running{model_name="m"} 0', "num_requests_waiting 0.0"]
     return HttpAnswer(200, "\n".join([*lines, ""]).encode(), "text/plain; version=0.0.4")
 
