@@ -78,7 +78,6 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
         "Llama 3.1 gcp-us-central1 l4 stop",
         "0.71 USD",
         "FLUX Dev gcp-us-central1 a100-80gb keep",
-        "used 20 min ago",
         "SD 3.5 Large gcp-us-central1 a100-80gb keep (not known)",
         "/v1/metrics answers 404",
         "Llama 3.1 azure-eastus a10 keep (not known)",
@@ -86,6 +85,8 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
         "The webhook did not take it: it does not answer.",
     ):
         assert text in run.messages, run.printed
+    assert re.search(r"FLUX Dev gcp-us-central1 a100-80gb keep \S+ - used \d+ min ago", run.messages), run.printed
+    assert run.changed == checked.changed
     (entry,) = [json.loads(line) for line in log.read_text().splitlines()]
     assert (entry["name"], entry["target"], entry["stopped"]) == ("nim-llama-3-1-l4", "gcp-us-central1", True)
     assert "idle for" in entry["reason"]
