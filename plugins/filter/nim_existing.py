@@ -18,11 +18,12 @@ def nim_existing(
     nodes: t.Any = None,
     keep: t.Sequence[t.Mapping[str, t.Any]] = (),
     catalog: t.Mapping[str, t.Any] | None = None,
+    names: t.Sequence[str] | None = None,
 ) -> list[dict[str, str]]:
     """Return entries for the option deployments of the nim_* modules, one per NIM that exists and is meant.
 
-    nodes narrows by name; None, an empty list, and the word all mean every NIM. A node that is named is meant even if
-    it is one to keep.
+    nodes narrows by the nodes' names; None, an empty list, and the word all mean every NIM. A node that is named is
+    meant even if it is one to keep. names narrows by the NIMs' own names.
     """
     known = _catalog.load(catalog or {})
     try:
@@ -34,7 +35,9 @@ def nim_existing(
     return [
         {"node": item["node"], "gpu_tier": item["gpu_tier"], "state": state}
         for item in deployments
-        if item["node"] not in kept and (not named or item["node"] in named)
+        if item["node"] not in kept
+        and (not named or item["node"] in named)
+        and (names is None or item["name"] in names)
     ]
 
 

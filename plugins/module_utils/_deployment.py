@@ -90,7 +90,8 @@ class Selection:
 class Status:
     """One NIM as the target shows it now. ``None`` means that the target does not say.
 
-    ``auth`` is what its endpoint asks for: C(none), or C(gateway) for a workstation's token.
+    ``auth`` is what its endpoint asks for: C(none), or C(gateway) for a workstation's token. It does not run as it does
+    now since before ``running_since``.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Status:
     region: str | None = None
     deployed_at: str | None = None
     auth: str = "none"
+    running_since: str | None = None
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the public form used by all modules and filters."""
@@ -130,6 +132,7 @@ class Status:
             "region": self.region,
             "deployed_at": self.deployed_at,
             "auth": self.auth,
+            "running_since": self.running_since,
         }
 
 

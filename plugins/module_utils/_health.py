@@ -18,7 +18,7 @@ import typing as t
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _http, _registry
+from ansible_collections.budgetguard.techops.plugins.module_utils import _activity, _http, _registry
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HEALTH_PATH
 from ansible_collections.budgetguard.techops.plugins.module_utils._gateway import AUTH
 
@@ -32,6 +32,7 @@ RESULTS = (READY, STARTING, REFUSED, UNREACHABLE, WRONG_SERVICE, OPEN)
 
 LIVE_PATH = "/v1/health/live"
 METADATA_PATH = "/v1/metadata"
+METRICS_PATH = "/v1/metrics"
 
 KEY_ONLY = "key"
 EMPTY_REQUEST = "request"
@@ -62,8 +63,13 @@ class Prober:
         nvidia_api_key: str | None = None,
         hosted_check: str = KEY_ONLY,
         gateway_token: str | None = None,
+        activity: bool = False,
     ) -> None:
-        """Ask NVIDIA about the key when the first hosted model is checked, and only once."""
+        """Ask NVIDIA about the key when the first hosted model is checked, and only once.
+
+        With ``activity`` a NIM that is ready is also asked whether it works now.
+        """
+        self._activity = activity
         self._client = client
         self._key = nvidia_api_key
         self._token = gateway_token
@@ -94,6 +100,8 @@ class Prober:
             "certificate_expires_at": None,
             "model": None,
             "version": None,
+            "busy": None,
+            "busy_reason": None,
         }
         try:
             if _is_hosted(endpoint):
@@ -127,7 +135,20 @@ class Prober:
         finding["result"] = READY
         if base is not None:
             finding.update(self._identity(base, headers, endpoint.get("model")))
+            if self._activity:
+                finding.update(self._busy(base, headers))
         return finding
+
+    def _busy(self, base: str, headers: t.Mapping[str, str]) -> Finding:
+        """Return whether the NIM works now, as far as it tells."""
+        try:
+            answer = self._client.request("GET", f"{base}{METRICS_PATH}", headers)
+        except _http.HttpError as exc:
+            return {"busy": None, "busy_reason": f"{METRICS_PATH}: {exc}"}
+        if answer.status != 200:
+            return {"busy": None, "busy_reason": f"{METRICS_PATH} answers {answer.status}"}
+        busy, reason = _activity.of_metrics(answer.body.decode("utf-8", "replace"))
+        return {"busy": busy, "busy_reason": reason}
 
     def _without_token(self, url: str) -> Finding | None:
         """Return what is to be said of a gateway if it lets everybody in, or if there is no token to ask on with."""

@@ -342,6 +342,7 @@ def report(ask: Ask, seen: Seen) -> dict[str, t.Any]:
         "log": {
             "known": seen.groups is not None and seen.first_line is not None,
             "complete": covers and not seen.problems,
+            "unbroken": seen.groups is not None and seen.first_line is not None and not seen.problems,
             "first_line_at": iso(seen.first_line),
             "newest_line_at": iso(seen.newest_line),
             "delay_seconds": None if seen.delay is None else round(seen.delay, 3),

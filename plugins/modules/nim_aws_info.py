@@ -57,6 +57,7 @@ deployments:
       health_url: http://internal-budgetguard-nims-1.us-east-1.elb.amazonaws.com/flux-dev-l40s/v1/health/ready
       region: us-east-1
       deployed_at: "2026-11-23T18:00:00Z"
+      running_since: "2026-11-28T09:12:40Z"
       auth: none
 """
 

@@ -65,6 +65,7 @@ deployments:
       health_url: http://10.224.0.7/flux-dev-a100-80gb/v1/health/ready
       region: eastus
       deployed_at: "2026-11-23T18:00:00Z"
+      running_since: "2026-11-28T09:12:40Z"
       auth: none
 """
 

@@ -88,6 +88,11 @@ options:
     type: str
     choices: [key, request]
     default: key
+  activity:
+    description:
+      - Also ask a NIM that is ready for its C(/v1/metrics), and say in RV(endpoints[].busy) whether it works now.
+    type: bool
+    default: false
   timeout:
     description:
       - Seconds for one request, from the name server's answer to the last byte. An endpoint takes up to two requests.
@@ -185,6 +190,16 @@ endpoints:
       description: What the NIM says about its version.
       type: str
       sample: 1.2.3
+    busy:
+      description:
+        - With O(activity), whether it works on requests now. Null if it does not tell; then nothing follows from it.
+        - V(false) is a look at one moment. A request may come right after it.
+      type: bool
+      sample: false
+    busy_reason:
+      description: By what it is known, or why it is not.
+      type: str
+      sample: num_requests_running is 0
     node:
       description: As given.
       type: str
@@ -246,6 +261,7 @@ ARGUMENT_SPEC: ArgumentSpec = {
     "nvidia_api_key": {"type": "str", "no_log": True},
     "gateway_token": {"type": "str", "no_log": True},
     "hosted_check": {"type": "str", "choices": ["key", "request"], "default": "key"},
+    "activity": {"type": "bool", "default": False},
     "timeout": {"type": "float", "default": 10},
     "concurrency": {"type": "int", "default": 64},
     "ca_path": {"type": "path"},
@@ -267,7 +283,7 @@ def _prober(options: dict[str, object]) -> _health.Prober:
     )
     key = check_key("nvidia_api_key", str(options["nvidia_api_key"] or ""))
     token = check_key("gateway_token", str(options["gateway_token"] or ""))
-    return _health.Prober(client, key, str(options["hosted_check"]), token)
+    return _health.Prober(client, key, str(options["hosted_check"]), token, bool(options["activity"]))
 
 
 def main() -> None:

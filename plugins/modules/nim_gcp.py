@@ -211,6 +211,10 @@ deployments:
       description: C(gateway) if the endpoint asks for a workstation's token, else C(none).
       type: str
       sample: gateway
+    running_since:
+      description: Since when all of its copies are ready, in UTC. Null if they are not.
+      type: str
+      sample: "2026-11-28T09:12:40Z"
     changed:
       description: Whether this call changed it.
       type: bool

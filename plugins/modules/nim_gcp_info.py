@@ -58,6 +58,7 @@ deployments:
       health_url: http://10.0.0.7/flux-dev-a100-80gb/v1/health/ready
       region: us-central1-a
       deployed_at: "2026-11-23T18:00:00Z"
+      running_since: "2026-11-28T09:12:40Z"
       auth: none
 """
 

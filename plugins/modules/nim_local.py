@@ -241,6 +241,10 @@ deployments:
       description: C(gateway) if the endpoint asks for a workstation's token, else C(none).
       type: str
       sample: gateway
+    running_since:
+      description: When the container was started, in UTC. Null if it is not ready.
+      type: str
+      sample: "2026-11-28T09:12:40Z"
     changed:
       description: Whether this call changed it.
       type: bool

@@ -57,6 +57,7 @@ deployments:
       health_url: http://gpu-box-1.studio.example:8000/v1/health/ready
       region: null
       deployed_at: "2026-11-23T18:00:00Z"
+      running_since: "2026-11-28T09:12:40Z"
       auth: none
 """
 

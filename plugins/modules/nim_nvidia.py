@@ -214,6 +214,10 @@ deployments:
       description: When its version was made, in UTC. None for a hosted model.
       type: str
       sample: "2026-11-23T18:00:00Z"
+    running_since:
+      description: Always null.
+      type: str
+      sample: null
     changed:
       description: Whether this call changed it.
       type: bool

@@ -60,6 +60,7 @@ deployments:
       health_url: null
       region: null
       deployed_at: null
+      running_since: null
 """
 
 from ansible.module_utils.basic import AnsibleModule

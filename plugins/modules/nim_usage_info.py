@@ -187,6 +187,9 @@ log:
     complete:
       description: Whether the log reaches back to RV(since) and was told as a whole.
       type: bool
+    unbroken:
+      description: Whether nothing is missing from RV(log.first_line_at) up to RV(log.settled_until).
+      type: bool
     first_line_at:
       description: The gateway's first line since O(look_back_days), or the first that is still kept.
       type: str

@@ -64,7 +64,11 @@ def test_started_waits_until_the_load_balancer_finds_it_healthy(account: Account
     account.control.defaults(startup_seconds=1)
     outcome = account.run(FLUX, state="started")
     assert_fine(outcome)
-    assert outcome.statuses[FLUX_NAME].state == "running"
+    status = outcome.statuses[FLUX_NAME]
+    assert status.state == "running"
+    assert status.deployed_at is not None
+    assert status.running_since is not None
+    assert status.running_since >= status.deployed_at
     assert len(account.resources()["instances"]) == 1
 
 

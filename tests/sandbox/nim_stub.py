@@ -323,6 +323,7 @@ def answer_of_nim(image: str, request: HttpRequest) -> HttpAnswer:
     }
     if kind == "llm":
         routes["/v1/models"] = ("GET", lambda: _models(image))
+        routes["/v1/metrics"] = ("GET", _metrics)
         routes["/v1/chat/completions"] = ("POST", lambda: _chat(image, request.body))
     else:
         routes["/v1/infer"] = ("POST", lambda: _infer(kind, request.body))
@@ -332,6 +333,12 @@ def answer_of_nim(image: str, request: HttpRequest) -> HttpAnswer:
     if request.method != method:
         return json_answer({"detail": "Method Not Allowed"}, 405)
     return route()
+
+
+def _metrics() -> HttpAnswer:
+    """Tell what NIM for LLMs tells of itself. Nothing runs when this is asked: the sandbox answers at once."""
+    lines = ["# TYPE num_requests_running gauge", 'num_requests_running{model_name="m"} 0', "num_requests_waiting 0.0"]
+    return HttpAnswer(200, "\n".join([*lines, ""]).encode(), "text/plain; version=0.0.4")
 
 
 def _health(state: str) -> HttpAnswer:

@@ -289,7 +289,13 @@ def status(info: t.Mapping[str, t.Any], endpoint_host: str | None, ready: bool, 
         endpoint=_endpoint(address(info), endpoint_host),
         infer_path=labels.get(d.INFER_PATH_TAG),
         deployed_at=f"{info['Created'][:19]}Z" if info.get("Created") else None,
+        running_since=f"{info['State']['StartedAt'][:19]}Z" if state == "running" and _started(info) else None,
     )
+
+
+def _started(info: t.Mapping[str, t.Any]) -> bool:
+    """Say whether Docker tells when it started the container. It writes the year 1 for never."""
+    return str(info["State"].get("StartedAt") or "0001")[:4] != "0001"
 
 
 def _endpoint(found: str | None, endpoint_host: str | None) -> str | None:

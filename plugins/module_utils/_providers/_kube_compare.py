@@ -102,6 +102,7 @@ def status_of(live: t.Mapping[str, t.Any], region: str | None, base: str | None)
     annotations = metadata.get("annotations") or {}
     name = metadata["name"]
     containers = {item["name"]: item for item in spec["template"]["spec"]["containers"]}
+    state = _state(live)
     return Status(
         name=name,
         node=annotations.get(objects.NODE_ANNOTATION, name),
@@ -111,11 +112,28 @@ def status_of(live: t.Mapping[str, t.Any], region: str | None, base: str | None)
         serves=decode_serves(annotations.get(objects.SERVES_ANNOTATION, "")),
         replicas=spec.get("replicas", 1),
         running=status.get("readyReplicas", 0),
-        state=_state(live),
+        state=state,
         endpoint=f"{base}{objects.path_of(name)}" if base else None,
         infer_path=annotations.get(objects.INFER_PATH_ANNOTATION),
         region=region,
         deployed_at=metadata.get("creationTimestamp"),
+        running_since=_available_since(status) if state == "running" else None,
+    )
+
+
+def _available_since(status: t.Mapping[str, t.Any]) -> str | None:
+    """Return since when all copies are ready. A Deployment that is scaled up is not available until they are.
+
+    Source: kubernetes/kubernetes pkg/controller/deployment/util (MinimumReplicasAvailable; Recreate allows none to be
+    missing).
+    """
+    return next(
+        (
+            condition.get("lastTransitionTime")
+            for condition in status.get("conditions", ())
+            if condition["type"] == "Available" and condition["status"] == "True"
+        ),
+        None,
     )
 
 

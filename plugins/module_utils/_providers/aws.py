@@ -383,6 +383,7 @@ class Aws(Provider):
             auth=_gateway.AUTH if self._has_gateway(self._facts) else "none",
             region=self.names.region,
             deployed_at=_utc(created) if created else None,
+            running_since=_running_since(service) if state == "running" else None,
         )
 
     def _endpoint(self, name: str, endpoint_host: str | None) -> str | None:
@@ -433,6 +434,17 @@ class Aws(Provider):
     def verify_batch(self, steps: t.Sequence[Step]) -> None:
         """Look whether another run has taken our additions away."""
         self._writer.verify_batch(steps)
+
+
+def _running_since(service: t.Mapping[str, t.Any]) -> str | None:
+    """Return when the newest task was started, from the service's events, of which ECS keeps the newest 100.
+
+    If all of these are younger than that, the oldest stands in for it: the NIM was there already.
+    """
+    events = service.get("events", [])
+    started = [event["createdAt"] for event in events if "has started" in event["message"]]
+    moment = max(started) if started else min((event["createdAt"] for event in events), default=None)
+    return None if moment is None else _utc(moment)
 
 
 def _utc(moment: t.Any) -> str:

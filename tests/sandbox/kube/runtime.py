@@ -419,7 +419,7 @@ def _condition(kind: str, content: tuple[str, str, str], before: dict[str, dict[
     old = before.get(kind, {})
     if (old.get("status"), old.get("reason"), old.get("message")) == content:
         return old
-    now = timestamp()
+    now = timestamp(DEFAULTS.condition_age_seconds)
     changed = old.get("lastTransitionTime", now) if old.get("status") == status else now
     return {
         "type": kind,

@@ -248,7 +248,14 @@ def test_a_nim_that_is_being_deleted_is_stopping() -> None:
 
 
 def test_all_that_a_deployment_tells_of_its_nim() -> None:
-    status = status_of(stored()["deployment"], "europe-west4", "http://10.0.0.7")
+    live = stored()["deployment"]
+    since = {"type": "Available", "status": "True", "lastTransitionTime": "2026-11-28T09:12:40Z"}
+    live["status"]["conditions"] = [{"type": "Progressing", "status": "True"}, since]
+    status = status_of(live, "europe-west4", "http://10.0.0.7")
+    # A NIM that is not ready has not begun to run, whatever its conditions say.
+    stopped = copy.deepcopy(live)
+    stopped["spec"]["replicas"] = 0
+    assert status_of(stopped, None, None).running_since is None
     assert status.as_dict() == {
         "name": "nim-flux-dev-l4",
         "node": "FLUX Dev",
@@ -267,6 +274,7 @@ def test_all_that_a_deployment_tells_of_its_nim() -> None:
         "region": "europe-west4",
         "deployed_at": "2026-11-23T18:00:00Z",
         "auth": "none",
+        "running_since": "2026-11-28T09:12:40Z",
     }
 
 

@@ -72,6 +72,7 @@ def test_states(info: dict[str, t.Any], ready: bool, state: str, told: str | Non
     assert status.state == state
     assert (status.reason is None) if told is None else (told in str(status.reason))
     assert status.running == int(state == "running")
+    assert status.running_since == ("2026-11-23T18:00:00Z" if state == "running" else None)
 
 
 @pytest.mark.parametrize(

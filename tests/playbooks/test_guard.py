@@ -1,0 +1,101 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guard playbook on the sandbox: what is idle is stopped, what is busy or not known is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clusters.cluster import SETTINGS, Cluster
+from tests.playbooks.studio import Studio
+from tests.unit.usage import day
+
+HOUR = 3600.0
+WEBHOOK_SECRET = "CaNaRyHook81Zr0QmTvX3"
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Take back what a cluster puts into the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def replicas(cluster: Cluster) -> dict[str, int]:
+    """Return how many copies of each NIM should run."""
+    return {name: status.replicas for name, status in cluster.info().items()}
+
+
+def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
+    now = time.time()
+    studio.control.defaults(condition_age_seconds=30 * HOUR)
+    gcp, azure = Cluster(studio.sandbox, "gcp"), Cluster(studio.sandbox, "azure")
+    gcp.run("FLUX Dev@a100-80gb", "Llama 3.1@l4", "SD 3.5 Large@a100-80gb", state="started")
+    azure.run("Llama 3.1@a10", state="started")
+    idle, silent, busy = "llama-3-1-l4", "sd-3-5-large-a100-80gb", "flux-dev-a100-80gb"
+    lines = [day.line(now - ago * HOUR, node=node) for ago in (28, 20) for node in (idle, silent)]
+    studio.control.container_log("gcp", [*lines, day.line(now - 20 * 60, node=busy)])
+    studio.targets = {
+        "gcp-us-central1": dict(SETTINGS["gcp"]),
+        "azure-eastus": dict(SETTINGS["azure"]),
+        "gcp-of-others": {**SETTINGS["gcp"], "project": "somebody-elses"},
+    }
+    log = studio.folder / "logs" / "guard.jsonl"
+    studio.variables = {
+        "nim_matrix": {},
+        "guard_log_path": str(log),
+        # Nothing listens there.
+        "guard_webhook_url": f"https://127.0.0.1:1/{WEBHOOK_SECRET}",
+    }
+    before = {"nim-llama-3-1-l4": 1, "nim-sd-3-5-large-a100-80gb": 1, "nim-flux-dev-a100-80gb": 1}
+    assert replicas(gcp) == before
+    studio.control.clear_calls()
+
+    checked = studio.play("guard", "--check")
+    assert checked.failed == ["gcp-of-others"], checked.printed
+    assert studio.writes() == 0
+    assert checked.changed["gcp-us-central1"] == 1, checked.printed
+    assert "Nothing is stopped: this run only tells." in checked.messages
+    # From the prices of the sandbox's cloud, or the collection's list.
+    assert re.search(r"Llama 3\.1 +gcp-us-central1 +l4 +stop +\S+ +\d+\.\d\d USD", checked.messages), checked.printed
+    assert not log.exists()
+
+    price = {"target": "gcp-us-central1", "node": "Llama 3.1", "gpu_tier": "l4", "hourly": 0.71, "currency": "USD"}
+    run = studio.play("guard", "-vvv", "-e", json.dumps({"guard_prices": [price]}))
+    assert run.failed == ["gcp-of-others"], run.printed
+    assert replicas(gcp) == {**before, "nim-llama-3-1-l4": 0}
+    assert replicas(azure) == {"nim-llama-3-1-a10": 1}
+    for text in (
+        "Llama 3.1 gcp-us-central1 l4 stop",
+        "0.71 USD",
+        "FLUX Dev gcp-us-central1 a100-80gb keep",
+        "SD 3.5 Large gcp-us-central1 a100-80gb keep (not known)",
+        "/v1/metrics answers 404",
+        "Llama 3.1 azure-eastus a10 keep (not known)",
+        "gcp-of-others: cannot be read, so nothing on it is stopped",
+        "The webhook did not take it: it does not answer.",
+    ):
+        assert text in run.messages, run.printed
+    assert re.search(r"FLUX Dev gcp-us-central1 a100-80gb keep \S+ - used \d+ min ago", run.messages), run.printed
+    assert run.changed == checked.changed
+    (entry,) = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (entry["name"], entry["target"], entry["stopped"]) == ("nim-llama-3-1-l4", "gcp-us-central1", True)
+    assert "idle for" in entry["reason"]
+    assert log.stat().st_mode & 0o777 == 0o640
+    assert WEBHOOK_SECRET not in run.printed
+    assert WEBHOOK_SECRET not in (studio.folder / "ansible.log").read_text()
+
+    studio.control.clear_calls()
+    again = studio.play("guard")
+    assert set(again.changed.values()) == {0}, again.printed
+    assert studio.writes() == 0
+    assert len(log.read_text().splitlines()) == 1
