@@ -73,17 +73,8 @@ class ActionModule(ActionBase):
         for name in options["hosts"]:
             found[name], wrong = self._read(name, checks, task_vars)
             problems += [f"{name}: {problem}" for problem in wrong]
-        try:
-            plan = _rollout.plan(
-                options["hosts"],
-                options["canary"],
-                options["batch"],
-                options["max_failed_percent"],
-                lambda pattern: self._match(pattern, task_vars),
-            )
-        except _rollout.RolloutError as error:
-            problems.append(str(error))
-        if problems:
+        plan = self._plan(options, task_vars, problems)
+        if plan is None or problems:
             result.update(failed=True, msg="\n".join(["Nothing was changed on any workstation.", *problems]))
             return result
         result.update(
@@ -95,6 +86,20 @@ class ActionModule(ActionBase):
             load_credential=[name for name, values in found.items() if values.get(f"{PREFIX}load_credential_unit")],
         )
         return result
+
+    def _plan(self, options: Values, task_vars: Values, problems: list[str]) -> _rollout.Plan | None:
+        """Return who comes first, or add what is wrong with what was asked for."""
+        try:
+            return _rollout.plan(
+                options["hosts"],
+                options["canary"],
+                options["batch"],
+                options["max_failed_percent"],
+                lambda pattern: self._match(pattern, task_vars),
+            )
+        except _rollout.RolloutError as error:
+            problems.append(str(error))
+        return None
 
     def _spec(self, role_path: Path, later: t.Sequence[str]) -> Values:
         """Return the role's own description of its arguments, without what is not known yet."""
