@@ -120,7 +120,7 @@ def nim_row(
         "passing": bool(found is not None and found.passing),
         "why": why if hourly is None else None,
         "warnings": list(warnings),
-        "items": [line_row(line) for line in found.lines] if found is not None else [],
+        "parts": [line_row(line) for line in found.lines] if found is not None else [],
     }
 
 
@@ -145,7 +145,7 @@ def target_row(
         "fixed_monthly": _pricing.number(whole, 2),
         "fixed_monthly_at_least": _pricing.number(found.at_least * _pricing.HOURS_PER_MONTH, 2),
         "unknown": [*found.unknown],
-        "items": [line_row(line) for line in found.lines],
+        "parts": [line_row(line) for line in found.lines],
         "source": found.source,
         "priced_at": found.as_of,
         "transfer_out": [
@@ -191,7 +191,7 @@ def old_prices(rows: t.Iterable[Row], now: float, most_days: int) -> list[str]:
     """Say which prices come from the collection's list, and of these which are older than so many days."""
     oldest: dict[str, list[float]] = {}
     for row in rows:
-        for item in row["items"]:
+        for item in row["parts"]:
             if item["source"] == _pricing.LIST and item["as_of"]:
                 days = (now - _price_book.moment_of(item["as_of"])) / _DAY
                 oldest.setdefault(str(row.get("target") or row["provider"]), []).append(days)
@@ -269,7 +269,7 @@ def _target_lines(targets: t.Sequence[Row]) -> list[str]:
 
 
 def _stopped(row: Row) -> str:
-    if row["fixed_monthly"] is not None or not row["items"]:
+    if row["fixed_monthly"] is not None or not row["parts"]:
         return _money(row["fixed_monthly"], 2)
     return _money(row["fixed_monthly_at_least"], 2, incomplete=True)
 

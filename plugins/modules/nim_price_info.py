@@ -59,8 +59,8 @@ options:
     default: []
   compare_regions:
     description:
-      - Regions to compare, by provider, for example C({aws: [us-east-1, eu-central-1], azure: [westeurope]}). For a
-        provider that is not named, the regions of the inventory's targets count.
+      - Regions to compare, as a list for each of V(aws), V(azure) and V(gcp). For a provider that is not named, the
+        regions of the inventory's targets count.
     type: dict
     default: {}
   compare_spot:
@@ -273,7 +273,7 @@ prices:
       type: list
       elements: str
       sample: []
-    items:
+    parts:
       description: Its parts with their prices.
       type: list
       elements: dict
@@ -325,8 +325,8 @@ targets:
       type: list
       elements: str
       sample: []
-    items:
-      description: Its parts with their prices, as in RV(prices[].items).
+    parts:
+      description: Its parts with their prices, as in RV(prices[].parts).
       type: list
       elements: dict
       sample: []

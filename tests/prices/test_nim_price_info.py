@@ -103,7 +103,7 @@ def test_all_targets_are_priced_in_one_look(prices: Prices) -> None:
     rows = by_target(result["prices"])
     assert list(rows) == list(TARGETS)
     aws = rows["aws-east"]
-    machine, *others = aws["items"]
+    machine, *others = aws["parts"]
     assert (machine["what"], machine["name"], machine["price"]) == ("machine", "g6e.2xlarge", 2.24)
     disks = sum(item["hourly"] for item in others)
     assert 0 < disks < 0.1
@@ -112,10 +112,10 @@ def test_all_targets_are_priced_in_one_look(prices: Prices) -> None:
     assert aws["monthly_office_hours"] == pytest.approx(aws["hourly"] * 50 * 52 / 12, abs=0.1)
     assert (aws["source"], aws["complete"], aws["start"]["estimate"]) == ("api", True, True)
     # Azure's name of a region is written as its price API has it.
-    assert (rows["azure-east"]["region"], rows["azure-east"]["items"][0]["price"]) == ("eastus", 3.67)
+    assert (rows["azure-east"]["region"], rows["azure-east"]["parts"][0]["price"]) == ("eastus", 3.67)
     # On Google Cloud a machine is the sum of its parts, and there are two copies.
     cores, memory = figures.GCP_CORES["G2"]
-    machine = rows["gcp-central"]["items"][0]
+    machine = rows["gcp-central"]["parts"][0]
     assert machine["quantity"] == 2
     assert machine["price"] == pytest.approx(float(figures.GCP_GPUS["Nvidia L4 GPU"] + 8 * cores + 32 * memory), abs=1)
     assert rows["gcp-central"]["replicas"] == 2
@@ -127,7 +127,7 @@ def test_all_targets_are_priced_in_one_look(prices: Prices) -> None:
     assert "local_hourly_usd" in rows["render-02"]["why"]
     fixed = by_target(result["targets"])
     assert fixed["aws-east"]["fixed_monthly"] is not None
-    assert {item["what"] for item in fixed["gcp-central"]["items"]} >= {"cluster", "load balancer"}
+    assert {item["what"] for item in fixed["gcp-central"]["parts"]} >= {"cluster", "load balancer"}
     assert fixed["aws-east"]["transfer_out"][0] == {"from_gib": 0.0, "price": 0.09}
     assert all(row["error"] is None for row in fixed.values())
 
@@ -190,7 +190,7 @@ def test_what_is_deployed_is_priced_as_it_is(prices: Prices) -> None:
         ],
     }
     rows = prices.run(targets=["aws-east"], found=[found])["prices"]
-    assert [(row["name"], row["replicas"], row["items"][0]["quantity"]) for row in rows] == [
+    assert [(row["name"], row["replicas"], row["parts"][0]["quantity"]) for row in rows] == [
         ("nim-flux-dev-l40s", 3, 3.0),
         ("nim-llama-3-1-l4", 1, 1.0),
     ]
@@ -198,7 +198,7 @@ def test_what_is_deployed_is_priced_as_it_is(prices: Prices) -> None:
 
 def test_other_currencies_are_the_clouds_own(prices: Prices) -> None:
     rows = by_target(prices.run(currency="EUR")["prices"])
-    assert rows["azure-east"]["items"][0]["price"] == pytest.approx(3.67 * 0.9)
+    assert rows["azure-east"]["parts"][0]["price"] == pytest.approx(3.67 * 0.9)
     # AWS has no prices in EUR, and nothing is converted.
     assert rows["aws-east"]["hourly"] is None
     assert "USD" in rows["aws-east"]["why"]

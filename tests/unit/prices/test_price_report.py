@@ -144,7 +144,7 @@ def test_a_row_has_the_hour_the_month_and_a_start() -> None:
     assert told["monthly_office_hours"] == round(2.24 * 50 * 52 / 12, 2)
     assert told["start"] == {"estimate": True, "cold_start_minutes": 30, "tail_minutes": 15, "cost": 1.68}
     assert (told["source"], told["priced_at"], told["passing"]) == ("api", READ, False)
-    assert [item["what"] for item in told["items"]] == [
+    assert [item["what"] for item in told["parts"]] == [
         "machine",
         "disk of the machine",
         "throughput of the disk",
