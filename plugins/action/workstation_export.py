@@ -17,6 +17,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._envelope impo
     STUDIO_WIDE,
     EnvelopeError,
     missing_library,
+    studio_key_weakness,
     studio_wide_key,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import (
@@ -134,6 +135,7 @@ def _workstation(name: str, given: dict[str, t.Any], wide_keys: dict[str, str]) 
         "previous_studio_key": given.get("previous_studio_key") or None,
     }
     try:
+        _require_studio_key(studio_key)
         if version_for(asked) == STUDIO_WIDE:
             if studio_key not in wide_keys:
                 wide_keys[studio_key] = studio_wide_key(studio_key)
@@ -141,11 +143,17 @@ def _workstation(name: str, given: dict[str, t.Any], wide_keys: dict[str, str]) 
         return {
             "id": workstation_id,
             "mode": mode_name(mode, workstation_id),
-            "keys": keys_from({**asked, "studio_key": studio_key or " "}, workstation_id),
+            "keys": keys_from(asked, workstation_id),
             "credentials": check_credentials(given.get("credentials") or {}),
         }
     except (ConfigError, EnvelopeError) as problem:
         raise ConfigError(f"{name}: {problem}") from None
+
+
+def _require_studio_key(studio_key: str) -> None:
+    problem = studio_key_weakness(studio_key)
+    if problem is not None:
+        raise EnvelopeError(problem)
 
 
 def _check_ids(workstations: t.Mapping[str, dict[str, t.Any]]) -> None:
