@@ -33,24 +33,18 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._workstation i
     update,
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import (
-    CONFIG_MODE,
-    FOLDER_MODE,
-    KEY_MODE,
-    WRITABLE_BY_OTHERS,
-    Facts,
+    Found,
     WorkstationError,
     aside_name,
-    base_problem,
-    config_problem,
-    key_problem,
     key_state,
     plan_absent,
     plan_present,
 )
-from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_file import PosixWorkstation
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import is_windows
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import (
     SHARED_ARGUMENTS,
     Keys,
+    Workstation,
     check_options,
     keys_from,
     open_workstation,
@@ -79,9 +73,12 @@ KEY_STATUS = {"missing": "created", "rotating": "rotated", "previous": "rotated"
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """All that follows from one look: the steps to take, what they need, and what to tell of them."""
+    """All that follows from one look: the steps to take, what they need, and what to tell of them.
 
-    facts: Facts
+    The facts are those that the workstation's own C(write) takes, which differ from system to system.
+    """
+
+    facts: t.Any
     steps: tuple[str, ...]
     content: bytes = dataclasses.field(default=b"", repr=False)
     aside: str = ""
@@ -113,14 +110,14 @@ class ActionModule(ActionBase):
         library = missing_library()
         if library is not None:
             raise EnvelopeError(library)
-        check_options(options)
+        check_options(options, windows=is_windows(self))
         present = options["state"] == "present"
         workstation_id = options["workstation_id"] or str(task_vars.get("inventory_hostname", ""))
         keys = keys_from(options if present else {**options, **NO_KEYS}, workstation_id)
         wanted = _wanted(options, keys, workstation_id) if present else None
-        workstation = open_workstation(self, keys, options)
+        workstation = open_workstation(self, keys, options, task_vars)
         for _attempt in range(ATTEMPTS):
-            facts = workstation.read(options["comfyui_path"], options["key_path"], keys.known_lines)
+            facts: Found = workstation.read(options["comfyui_path"], options["key_path"], keys.known_lines)
             _refuse(facts, options["force"])
             if wanted is not None:
                 decision = _decide_present(facts, wanted, options["backup"])
@@ -130,7 +127,7 @@ class ActionModule(ActionBase):
                 return self._tell(decision)
         raise WorkstationError("Not written: someone else kept changing the config at the same time. Run this again.")
 
-    def _act(self, workstation: PosixWorkstation, decision: Decision, keys: Keys) -> bool:
+    def _act(self, workstation: Workstation, decision: Decision, keys: Keys) -> bool:
         """Write. False means the config changed since it was read."""
         return workstation.write(
             decision.facts,
@@ -143,15 +140,14 @@ class ActionModule(ActionBase):
     def _tell(self, decision: Decision) -> dict[str, t.Any]:
         """Return the result: what was, or in check mode would be, done."""
         facts = decision.facts
-        folder = facts.path.rpartition("/")[0]
         told = {
             **decision.result,
             "changed": bool(decision.steps),
             "steps": list(decision.steps),
             "path": facts.path,
             "key_path": facts.key,
-            "kept_aside": f"{folder}/{decision.aside}" if decision.aside else None,
-            "backup_file": f"{folder}/{decision.backup}" if decision.backup else None,
+            "kept_aside": facts.beside(decision.aside) if decision.aside else None,
+            "backup_file": facts.beside(decision.backup) if decision.backup else None,
         }
         if told["kept_aside"]:
             found = f"The config that was there could not be opened and is kept as {told['kept_aside']}."
@@ -182,18 +178,18 @@ def _wanted(options: dict[str, t.Any], keys: Keys, workstation_id: str) -> Wante
     )
 
 
-def _refuse(facts: Facts, force: bool) -> None:
-    problem = base_problem(facts, force) or config_problem(facts) or key_problem(facts)
+def _refuse(facts: Found, force: bool) -> None:
+    problem = facts.base_problem(force) or facts.config_problem() or facts.key_problem()
     if problem is not None:
         raise WorkstationError(problem)
 
 
-def _decide_present(facts: Facts, wanted: Wanted, backup: bool) -> Decision:
+def _decide_present(facts: Found, wanted: Wanted, backup: bool) -> Decision:
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     what = update(facts.content, wanted, now)
     replace = bool(what.reasons)
     aside = aside_name(facts, "broken" if what.found == "broken" else "unknown-key") if what.keep_aside else ""
-    saved = aside_name(facts, "backup") if backup and replace and facts.file and not aside else ""
+    saved = aside_name(facts, "backup") if backup and replace and facts.has_file and not aside else ""
     steps = tuple(plan_present(facts, replace, aside=bool(aside or saved)))
     return Decision(
         facts=facts,
@@ -213,13 +209,13 @@ def _decide_present(facts: Facts, wanted: Wanted, backup: bool) -> Decision:
             "credentials_status": credentials_status(wanted.credentials),
             "stale_targets": list(what.kept_targets),
         },
-        before={**({"problem": what.problem} if what.problem else {}), **what.before, **_before_files(facts)},
-        after={**what.after, **_after_files(facts, steps)},
+        before={**({"problem": what.problem} if what.problem else {}), **what.before, **facts.shown()},
+        after={**what.after, **facts.shown_after(steps)},
     )
 
 
-def _decide_absent(facts: Facts, backup: bool) -> Decision:
-    saved = aside_name(facts, "backup") if backup and facts.file else ""
+def _decide_absent(facts: Found, backup: bool) -> Decision:
+    saved = aside_name(facts, "backup") if backup and facts.has_file else ""
     steps = tuple(plan_absent(facts, aside=bool(saved)))
     return Decision(
         facts=facts,
@@ -229,8 +225,8 @@ def _decide_absent(facts: Facts, backup: bool) -> Decision:
             "config_status": "removed" if "config_remove" in steps else "absent",
             "key_status": "removed" if "key_remove" in steps else ("absent" if facts.key else "unmanaged"),
         },
-        before=_before_files(facts),
-        after={**_before_files(facts), "file": None, "key_file": None},
+        before=facts.shown(),
+        after={**facts.shown(), "file": None, "key_file": None},
     )
 
 
@@ -240,32 +236,10 @@ def _config_status(what: Update, steps: t.Sequence[str]) -> str:
     return "mode" if "config_mode" in steps or "folder" in steps else "unchanged"
 
 
-def _key_status(facts: Facts, steps: t.Sequence[str]) -> str:
+def _key_status(facts: Found, steps: t.Sequence[str]) -> str:
     state = key_state(facts)
     if state == "unmanaged":
         return state
     if "key_keep" in steps or "key_final" in steps:
         return KEY_STATUS.get(state, "mode")
     return "unchanged"
-
-
-def _before_files(facts: Facts) -> dict[str, t.Any]:
-    file, key_file = facts.file, facts.key_file
-    return {
-        "folder": {"mode": f"{facts.folder.mode:04o}"} if facts.folder else None,
-        "file": {"mode": f"{file.mode:04o}"} if file else None,
-        "key_file": {"holds": key_state(facts), "mode": f"{key_file.mode:04o}"} if key_file else None,
-    }
-
-
-def _after_files(facts: Facts, steps: t.Sequence[str]) -> dict[str, t.Any]:
-    """Return what the files will be like; what no step touches stays as it was found."""
-    folder_mode = FOLDER_MODE if facts.folder is None else facts.folder.mode & ~WRITABLE_BY_OTHERS
-    touched = {"config", "config_mode"} & set(steps)
-    key_touched = {"key_keep", "key_final"} & set(steps)
-    found = _before_files(facts)
-    return {
-        "folder": {"mode": f"{folder_mode:04o}"},
-        "file": {"mode": f"{CONFIG_MODE:04o}"} if touched else found["file"],
-        "key_file": {"holds": "current", "mode": f"{KEY_MODE:04o}"} if key_touched else found["key_file"],
-    }

@@ -13,11 +13,13 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 requirements:
   - cryptography >= 43 (on the controller)
+  - the collection ansible.windows (on the controller, for Windows workstations only)
 options:
   comfyui_path:
     description:
       - ComfyUI's base folder on the workstation, the one with C(main.py), or the one given to C(--base-directory).
       - Absolute, or starting with C(~/) or C(~user/). C(~) is the home of the user the task runs as.
+      - On Windows a drive and a path, or C(\\server\share\path); no C(~), no C(%VARIABLES%), and no C(..).
     type: str
     required: true
   key:
@@ -37,6 +39,7 @@ options:
     description:
       - The key file on the workstation. Without this option the key file is left alone.
       - Absolute, or starting with C(~/) or C(~user/), and outside of O(comfyui_path).
+      - On Windows C(~\) is the home of ComfyUI's user, also where the task runs as an administrator.
       - It holds one key per line, C(v1) and the studio key or C(v2) and a derived key. The first line is the current
         key; another line is there only while keys are being changed. Readers try each.
     type: str
@@ -75,11 +78,30 @@ options:
     description:
       - Find out who owns O(comfyui_path), and become that user for the rest. This costs one more round trip.
       - Needs C(become) with a user that may become the owner, as C(root) may. Without C(become) it does nothing.
+      - Does nothing on Windows, see O(comfyui_user).
     type: bool
     default: false
+  comfyui_user:
+    description:
+      - Who ComfyUI runs as on a Windows workstation, as C(artist), C(STUDIO\artist), C(artist@studio.example), or a
+        SID. A group will do, too. Only this account, administrators and the system get access to config and key.
+      - The default is the owner of O(comfyui_path). If that is the group Administrators, it is the account that the
+        task runs as, unless that is an administrator, where this option is required.
+      - The task must run as this account, or as an administrator.
+      - Without effect on other systems, where C(become_user) says it.
+    type: str
+  comfyui_python:
+    description:
+      - ComfyUI's Python on a Windows workstation. Needed where it is neither C(..\python_embeded\python.exe), nor
+        C(.venv\Scripts\python.exe), nor C(venv\Scripts\python.exe) below O(comfyui_path). Looking at each of these
+        costs one module call until it is found, and with this option there is no search.
+      - Without effect on other systems, where no Python is needed.
+    type: str
 attributes:
   action:
-    description: Runs on the controller and moves nothing but bytes. No Python is needed on the workstation.
+    description:
+      - Runs on the controller and moves nothing but bytes. No Python is needed on a POSIX workstation.
+      - On Windows, ComfyUI's own Python is used, which M(ansible.windows.win_command) starts.
     support: full
   async:
     description: Supports being used with C(async).
@@ -95,6 +117,6 @@ attributes:
     support: full
   platform:
     description: Workstations it works on.
-    platforms: posix
+    platforms: posix, windows
     support: full
 """

@@ -19,6 +19,8 @@ description:
     killed at any moment, the workstation can open its config, and the next run goes on from there.
   - Must run as the owner of ComfyUI's base folder and refuses everyone else, C(root) included. Refuses symbolic links
     and files of other users in the places it writes to.
+  - On Windows (with C(winrm), C(psrp), or C(ssh) and C(ansible_shell_type)), runs as an administrator or as ComfyUI's
+    user. Config and key are for O(comfyui_user), administrators and the system alone, and inherit no access.
   - Takes one round trip when nothing differs, and two otherwise.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
@@ -80,6 +82,9 @@ attributes:
 notes:
   - With a connection that passes no standard input, as paramiko is, the sealed config
     goes through a temporary file, and O(key_path) is refused.
+  - On Windows a key is split into two halves, of which each alone is noise, because the arguments of Windows modules
+    show up in the event log and with C(-vvv). A connection that keeps remote files is refused together with
+    O(key_path).
   - Deriving a key of O(encryption_version=2) from O(studio_key) costs microseconds. Deriving one of
     O(encryption_version=1) costs tens of milliseconds, so derive it once for all workstations with
     P(budgetguard.techops.workstation_keys#filter) and give it as O(key).
@@ -107,6 +112,14 @@ EXAMPLES = r"""
     key_path: ~/.config/budgetguard/studio.key
   become: true
   become_user: artist
+
+- name: Give a Windows workstation its config and key, as an administrator
+  budgetguard.techops.comfyui_config:
+    comfyui_path: D:\ComfyUI_windows_portable\ComfyUI
+    comfyui_user: STUDIO\artist
+    endpoints: "{{ lookup('ansible.builtin.file', 'export/budgetguard_artists_config.json') | from_json }}"
+    key: "{{ derived_keys[inventory_hostname] }}"
+    key_path: ~\AppData\Local\BudgetGuard\studio.key
 
 - name: Take endpoints and credentials away from a workstation
   budgetguard.techops.comfyui_config:

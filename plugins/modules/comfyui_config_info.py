@@ -73,7 +73,7 @@ path:
   type: str
   sample: /home/artist/ComfyUI/budgetguard/budgetguard_backend_config.json
 file_mode:
-  description: The config file's mode, or null.
+  description: The config file's mode, or null. Always null on Windows, which has no modes.
   returned: success
   type: str
   sample: "0600"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import FILE, FOLDER
 
@@ -29,6 +29,84 @@ ALL_FOR_OWNER = 0o700
 
 class WorkstationError(Exception):
     """The workstation refused, or must be refused. One sentence, nothing secret in it."""
+
+
+class Found(Protocol):
+    """What one look found, on any system, as far as decisions need it. The sentences are None where all is well."""
+
+    @property
+    def base_owner_name(self) -> str | None:
+        """Who owns ComfyUI's base folder."""
+
+    @property
+    def sum(self) -> str:
+        """What tells two contents of the config apart."""
+
+    @property
+    def content(self) -> bytes | None:
+        """The config, or None."""
+
+    @property
+    def key(self) -> str | None:
+        """The key file's path, or None if it is left alone."""
+
+    @property
+    def key_lines(self) -> tuple[int | None, ...]:
+        """The number of each line of the key file among the known lines."""
+
+    @property
+    def path(self) -> str:
+        """The config's path."""
+
+    @property
+    def user_name(self) -> str:
+        """The user that the task runs as."""
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a config."""
+
+    @property
+    def has_key_file(self) -> bool:
+        """Whether there is a key file."""
+
+    @property
+    def folder_is_open(self) -> bool:
+        """Whether others may write in the config's folder."""
+
+    @property
+    def file_is_right(self) -> bool:
+        """Whether nobody else may read the config."""
+
+    @property
+    def key_file_is_right(self) -> bool:
+        """Whether nobody else may read the key file, and it is not writable."""
+
+    @property
+    def file_mode(self) -> str | None:
+        """The config's mode, where there are modes."""
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether the task runs as somebody who must not write here."""
+
+    def base_problem(self, force: bool) -> str | None:
+        """Say why nothing may be written below this base folder."""
+
+    def config_problem(self) -> str | None:
+        """Say why the config file or its folder must not be touched."""
+
+    def key_problem(self) -> str | None:
+        """Say why the key file must not be put where it was asked for."""
+
+    def beside(self, name: str) -> str:
+        """Return the path of another file in the config's folder."""
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a diff says of the files."""
+
+    def shown_after(self, steps: Sequence[str]) -> dict[str, Any]:
+        """Return what a diff says of the files after these steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +151,78 @@ class Facts:
     def is_owner(self) -> bool:
         """Whether the task runs as the owner of ComfyUI's base folder."""
         return self.base_owner_id is not None and self.base_owner_id == self.user_id
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether the task runs as somebody who must not write here."""
+        return self.base_hidden or (self.base_owner_id is not None and not self.is_owner)
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a config."""
+        return self.file is not None
+
+    @property
+    def has_key_file(self) -> bool:
+        """Whether there is a key file."""
+        return self.key_file is not None
+
+    @property
+    def folder_is_open(self) -> bool:
+        """Whether others may write in the config's folder."""
+        return self.folder is not None and bool(self.folder.mode & WRITABLE_BY_OTHERS)
+
+    @property
+    def file_is_right(self) -> bool:
+        """Whether the config has the mode that it should have."""
+        return self.file is not None and self.file.mode == CONFIG_MODE
+
+    @property
+    def key_file_is_right(self) -> bool:
+        """Whether the key file has the mode that it should have."""
+        return self.key_file is not None and self.key_file.mode == KEY_MODE
+
+    @property
+    def file_mode(self) -> str | None:
+        """The config's mode."""
+        return f"{self.file.mode:04o}" if self.file else None
+
+    def base_problem(self, force: bool) -> str | None:
+        """Say why nothing may be written below this base folder, or None."""
+        return base_problem(self, force)
+
+    def config_problem(self) -> str | None:
+        """Say why the config file or its folder must not be touched, or None."""
+        return config_problem(self)
+
+    def key_problem(self) -> str | None:
+        """Say why the key file must not be put where it was asked for, or None."""
+        return key_problem(self)
+
+    def beside(self, name: str) -> str:
+        """Return the path of another file in the config's folder."""
+        return f"{self.path.rpartition('/')[0]}/{name}"
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a diff says of the files."""
+        key_file = self.key_file
+        return {
+            "folder": {"mode": f"{self.folder.mode:04o}"} if self.folder else None,
+            "file": {"mode": self.file_mode} if self.file else None,
+            "key_file": {"holds": key_state(self), "mode": f"{key_file.mode:04o}"} if key_file else None,
+        }
+
+    def shown_after(self, steps: Sequence[str]) -> dict[str, Any]:
+        """Return what a diff says of the files after these steps; what no step touches stays as it was found."""
+        folder_mode = FOLDER_MODE if self.folder is None else self.folder.mode & ~WRITABLE_BY_OTHERS
+        touched = {"config", "config_mode"} & set(steps)
+        key_touched = {"key_keep", "key_final"} & set(steps)
+        found = self.shown()
+        return {
+            "folder": {"mode": f"{folder_mode:04o}"},
+            "file": {"mode": f"{CONFIG_MODE:04o}"} if touched else found["file"],
+            "key_file": {"holds": "current", "mode": f"{KEY_MODE:04o}"} if key_touched else found["key_file"],
+        }
 
 
 def parse_mode(text: str) -> int:
@@ -134,7 +284,7 @@ def base_problem(facts: Facts, force: bool) -> str | None:
     """Say why nothing may be written below this base folder, or None."""
     base, user, owner = facts.base, facts.user_name, facts.base_owner_name
     looks_right = "main.py" in facts.has or {"models", "custom_nodes"} <= facts.has
-    return _first(
+    return first_problem(
         (
             not base.startswith("/"),
             f"comfyui_path is {base!r} on this workstation; it must be absolute, or start with ~ or ~user/.",
@@ -177,7 +327,7 @@ def _folder_problem(facts: Facts) -> str | None:
     folder, path = facts.folder, facts.path.rpartition("/")[0]
     if folder is None:
         return None
-    return _first(
+    return first_problem(
         (folder.kind == "link", f"{path!r} is a symbolic link; it must be a folder. Remove the link."),
         (folder.kind != "folder", f"{path!r} is not a folder. Move it away."),
         (folder.uid != facts.user_id, _foreign(path, folder, facts)),
@@ -192,7 +342,7 @@ def _file_problem(facts: Facts) -> str | None:
     file, path = facts.file, facts.path
     if file is None:
         return None
-    return _first(
+    return first_problem(
         (file.kind == "link", f"{path!r} is a symbolic link; it must be a file. Remove the link."),
         (file.kind != "file", f"{path!r} is not a file. Move it away."),
         (file.uid != facts.user_id, _foreign(path, file, facts)),
@@ -206,7 +356,7 @@ def key_problem(facts: Facts) -> str | None:
     if key is None:
         return None
     inside = _is_inside(key, facts.base) or _is_inside(facts.key_near, facts.base_real)
-    misplaced = _first(
+    misplaced = first_problem(
         (
             not key.startswith("/") or key.endswith("/"),
             f"key_path is {key!r} on this workstation; it must be the absolute path of a file.",
@@ -222,7 +372,7 @@ def _key_folder_problem(facts: Facts, path: str) -> str | None:
     if folder is None:
         missing = f"{path!r} is missing and {user!r} may not create it. Create it with owner {user!r}."
         return None if facts.key_near_writable else missing
-    return _first(
+    return first_problem(
         (folder.kind == "link", f"{path!r} is a symbolic link; give key_path with the real folder."),
         (folder.kind != "folder", f"{path!r} is not a folder."),
         (folder.uid != facts.user_id, _foreign(path, folder, facts)),
@@ -237,7 +387,7 @@ def _key_file_problem(facts: Facts, path: str) -> str | None:
     file = facts.key_file
     if file is None:
         return None
-    return _first(
+    return first_problem(
         (file.kind == "link", f"{path!r} is a symbolic link; the key must be a file. Remove the link."),
         (file.kind != "file", f"{path!r} is not a file. Move it away."),
         (file.uid != facts.user_id, _foreign(path, file, facts)),
@@ -245,7 +395,7 @@ def _key_file_problem(facts: Facts, path: str) -> str | None:
     )
 
 
-def _first(*checks: tuple[bool, str]) -> str | None:
+def first_problem(*checks: tuple[bool, str]) -> str | None:
     """Return the sentence of the first check that is true, or None."""
     return next((sentence for wrong, sentence in checks if wrong), None)
 
@@ -263,11 +413,11 @@ def _is_inside(path: str | None, folder: str | None) -> bool:
     return parts[: len(above)] == above
 
 
-def key_state(facts: Facts) -> str:
+def key_state(facts: Found) -> str:
     """Say what the key file holds: C(unmanaged), C(missing), C(current), C(rotating), C(previous) or C(other)."""
     if facts.key is None:
         return "unmanaged"
-    if facts.key_file is None:
+    if not facts.has_key_file:
         return "missing"
     if facts.key_lines == (0,):
         return "current"
@@ -278,25 +428,23 @@ def key_state(facts: Facts) -> str:
     return "other"
 
 
-def plan_present(facts: Facts, replace: bool, aside: bool) -> list[str]:
+def plan_present(facts: Found, replace: bool, aside: bool) -> list[str]:
     """Return the steps that make config and key file right, in an order that is safe to stop after any of them.
 
     A new key is put before the old one first, then the config is sealed with it, and only then does the old one go:
     at every moment one line of the key file opens the config.
     """
     steps = []
-    key_is_right = facts.key is None or (
-        key_state(facts) == "current" and facts.key_file is not None and facts.key_file.mode == KEY_MODE
-    )
-    if facts.folder is not None and facts.folder.mode & WRITABLE_BY_OTHERS:
+    key_is_right = facts.key is None or (key_state(facts) == "current" and facts.key_file_is_right)
+    if facts.folder_is_open:
         steps.append("folder")
     if not key_is_right and replace:
         steps.append("key_keep")
-    if replace and aside and facts.file is not None:
+    if replace and aside and facts.has_file:
         steps.append("aside")
     if replace:
         steps.append("config")
-    elif facts.file is not None and facts.file.mode != CONFIG_MODE:
+    elif facts.has_file and not facts.file_is_right:
         steps.append("config_mode")
     # A key file that was missing has nothing but the new key after the first step.
     if not key_is_right and not (replace and key_state(facts) == "missing"):
@@ -304,17 +452,17 @@ def plan_present(facts: Facts, replace: bool, aside: bool) -> list[str]:
     return steps
 
 
-def plan_absent(facts: Facts, aside: bool) -> list[str]:
+def plan_absent(facts: Found, aside: bool) -> list[str]:
     """Return the steps that remove config and key file. The config goes first: without its key it would be dead."""
     steps = []
-    if facts.file is not None:
+    if facts.has_file:
         steps += ["aside", "config_remove"] if aside else ["config_remove"]
-    if facts.key_file is not None:
+    if facts.has_key_file:
         steps.append("key_remove")
     return steps
 
 
-def aside_name(facts: Facts, kind: str) -> str:
+def aside_name(facts: Found, kind: str) -> str:
     """Return the name beside the config for what was found there: the same content gets the same name each time."""
     return f"{FILE}.{kind}-{facts.sum.replace(' ', '-')}"
 

@@ -23,6 +23,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._envelope impo
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import STUDIO_WIDE_MODE
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError, check_path
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_file import PosixWorkstation
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import is_windows, windows_path
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows_file import WindowsWorkstation
 
 # "path" options are of type str: they are paths on the workstation, so ~ must not be expanded on the controller.
 SHARED_ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -36,7 +38,11 @@ SHARED_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "mode": {"type": "str", "choices": ["workstation", STUDIO_WIDE_MODE], "default": "workstation"},
     "encryption_version": {"type": "int", "choices": [STUDIO_WIDE, PER_WORKSTATION]},
     "as_owner": {"type": "bool", "default": False},
+    "comfyui_user": {"type": "str"},
+    "comfyui_python": {"type": "str"},
 }
+
+Workstation = t.Union[PosixWorkstation, WindowsWorkstation]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,23 +103,32 @@ def _derive(studio_key: str | None, version: int, workstation_id: str) -> str | 
     return workstation_key(studio_key, workstation_id) if version == PER_WORKSTATION else studio_wide_key(studio_key)
 
 
-def check_options(options: dict[str, t.Any]) -> None:
-    """Check the path options of a task.
+def check_options(options: dict[str, t.Any], windows: bool = False) -> None:
+    """Check the path options of a task, by the rules of the workstation's system.
 
     :raises WorkstationError: a path that cannot be meant.
     """
+    if windows:
+        windows_path("comfyui_path", options["comfyui_path"])
+        if options["key_path"]:
+            windows_path("key_path", options["key_path"], home=True)
+        return
     check_path("comfyui_path", options["comfyui_path"])
     if options["key_path"]:
         check_path("key_path", options["key_path"])
 
 
-def open_workstation(action: t.Any, keys: Keys, options: dict[str, t.Any]) -> PosixWorkstation:
+def open_workstation(
+    action: t.Any, keys: Keys, options: dict[str, t.Any], task_vars: t.Mapping[str, t.Any] | None = None
+) -> Workstation:
     """Return the workstation of a task, reached as the user that was asked for.
 
-    :raises WorkstationError: it runs Windows, or a key would have to be moved by a temporary file.
+    :arg task_vars: the variables of the task. Only Windows needs them.
+    :raises WorkstationError: something is missing on the controller, or a key would have to be moved by a temporary
+        file.
     """
-    if getattr(action._connection._shell, "_IS_WINDOWS", False):
-        raise WorkstationError("This action works on workstations with a POSIX shell; this connection is to Windows.")
+    if is_windows(action):
+        return WindowsWorkstation(action, task_vars or {}, options, keys.secrets())
     workstation = PosixWorkstation(action, keys.secrets())
     if options["key_path"] and not workstation.can_take_input():
         raise WorkstationError(
@@ -140,6 +155,7 @@ def plain(value: t.Any) -> t.Any:
 __all__ = (
     "SHARED_ARGUMENTS",
     "Keys",
+    "Workstation",
     "check_options",
     "keys_from",
     "open_workstation",

@@ -1,0 +1,100 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A real play on a Windows workstation in memory, with all that ansible-core puts between action and connection.
+
+The collection ansible.windows is one that is made here, with one module of one line: what ansible-core sends to the
+workstation for it is read by the connection, so no PowerShell is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope
+from tests.ssh.playing import CONFIG, INFO, Outcome, Stage
+from tests.tools import layout
+from tests.unit.workstation import examples, windows_host
+
+HOST = {"ansible_connection": "windows_in_memory"}
+OPTIONS = {
+    "comfyui_path": windows_host.BASE,
+    "studio_key": "{{ studio_key }}",
+    "previous_studio_key": "{{ previous_studio_key | default(omit) }}",
+    "key_path": windows_host.KEY_PATH,
+}
+TASKS: list[dict[str, t.Any]] = [
+    {
+        "budgetguard.techops.comfyui_config": {
+            **OPTIONS,
+            "endpoints": {"nim_endpoints": examples.endpoints()},
+            "credentials": "{{ credentials }}",
+        }
+    },
+    {"budgetguard.techops.comfyui_config_info": OPTIONS},
+]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> t.Callable[..., Outcome]:
+    """Run the two tasks; the workstation stays as it is left."""
+    module = tmp_path / "stub/ansible_collections/ansible/windows/plugins/modules/win_command.ps1"
+    module.parent.mkdir(parents=True)
+    module.write_text("#!powershell\n#AnsibleRequires -CSharpUtil Ansible.Basic\n", encoding="utf-8")
+    folder = tmp_path / "stage"
+    folder.mkdir()
+
+    def run(*arguments: str, variables: dict[str, t.Any], **environment: str) -> Outcome:
+        return Stage(folder, folder).play(
+            {"ws-1": HOST},
+            TASKS,
+            *arguments,
+            variables={"credentials": examples.CREDENTIALS, **variables},
+            environment={
+                "ANSIBLE_COLLECTIONS_PATH": f"{layout.LINKS}:{tmp_path / 'stub'}",
+                "PYTHONPATH": str(layout.ROOT),
+                "WINDOWS_STATE": str(tmp_path / "workstation"),
+                **environment,
+            },
+        )
+
+    return run
+
+
+def test_play_writes_rotates_and_shows_no_secret_however_much_it_prints(
+    play: t.Callable[..., Outcome], tmp_path: Path
+) -> None:
+    old, new = examples.OTHER_STUDIO_KEY, examples.STUDIO_KEY
+    first = play("-vvvvv", variables={"studio_key": old}, ANSIBLE_DEBUG="1").require_success()
+    assert first.of("ws-1")["steps"] == ["key_keep", "config"]
+    both = {"studio_key": new, "previous_studio_key": old}
+    second = play("-vvvvv", "--diff", variables=both, ANSIBLE_DEBUG="1").require_success()
+    assert second.of("ws-1")["steps"] == ["key_keep", "config", "key_final"]
+    assert second.of("ws-1", INFO)["status"] == "ok"
+    third = play("--check", variables=both).require_success()
+    assert third.changed() == set()
+    assert third.of("ws-1", CONFIG)["key_status"] == "unchanged"
+
+    printed = first.printed + second.printed
+    assert '"masked' in printed.replace("\\", ""), (
+        "what the workstation gets on standard input must be in what is printed"
+    )
+    assert "EVENT LOG" not in printed
+    left = [path for path in (tmp_path / "stage").rglob("*") if path.is_file() and path.name != "inventory.json"]
+    texts = [printed, *(path.read_text("utf-8", "replace") for path in left)]
+    lines = [_envelope.key_line(2, key) for key in (examples.KEY, examples.PREVIOUS_KEY)]
+    encoded = [base64.b64encode(line.encode()).decode() for line in lines]
+    for secret in (old, new, examples.CANARY, examples.KEY, examples.PREVIOUS_KEY, *encoded):
+        assert all(secret.rstrip("=") not in text for text in texts)
+
+
+def test_missing_collection_is_named_before_anything_is_sent(play: t.Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = play(variables={"studio_key": examples.STUDIO_KEY}, ANSIBLE_COLLECTIONS_PATH=str(layout.LINKS))
+    assert outcome.code != 0
+    assert "ansible-galaxy collection install ansible.windows" in outcome.of("ws-1")["msg"]
+    assert not (tmp_path / "workstation").exists()
