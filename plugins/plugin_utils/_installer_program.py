@@ -13,6 +13,7 @@ program is one file, made of some files of the collection: see C(_installer_file
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import datetime
 import getpass
@@ -40,6 +41,13 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._envelope impo
     studio_wide_key,
     workstation_key,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._windows_config import (
+    Windows,
+    line_mark,
+    lines_of,
+)
+from ansible_collections.budgetguard.techops.plugins.module_utils._windows_config import read as look_on_windows
+from ansible_collections.budgetguard.techops.plugins.module_utils._windows_config import write as change_on_windows
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import (
     CREDENTIAL_FIELDS,
     FILE,
@@ -62,14 +70,17 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts i
     WRITABLE_BY_OTHERS,
     Entry,
     Facts,
+    Found,
     WorkstationError,
     aside_name,
-    base_problem,
-    config_problem,
-    key_problem,
     key_state,
     plan_absent,
     plan_present,
+)
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import windows_path
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows_facts import WindowsFacts
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows_facts import (
+    parse_facts as parse_windows_facts,
 )
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_WORKSTATION, EXIT_DIFFERS = range(6)
@@ -92,6 +103,7 @@ WORDS = (
     (r"Set become_user to the user that owns ComfyUI's base folder\.", "Run it as the user that owns ComfyUI."),
     (r"set force: true \(workstation_config_force in the role\)", "give --force"),
     (r"this task runs as", "this program runs as"),
+    (r"comfyui_user \(workstation_config_user in the role\)", "--comfyui-user"),
     (r"\bcomfyui_path\b", "--comfyui-path"),
     (r"\bkey_path\b", "--key-path"),
 )
@@ -158,11 +170,20 @@ _MARKS = (
 class PosixComputer:
     """Looks at, and changes, config and key file here, as the programs of the action do on another workstation."""
 
-    def __init__(self, base: str, key: str, known_lines: t.Sequence[str]) -> None:
-        self._base, self._key, self._known = base, key, tuple(known_lines)
+    def __init__(self, base: str, key: str) -> None:
+        self._base, self._key = base, key
+        self._known: t.Sequence[str] = ()
 
-    def read(self) -> Facts:
-        """Look. Nothing is changed."""
+    def installed_key(self) -> list[str]:
+        """Return the lines of the key file that is here."""
+        try:
+            return _lines_of(pathlib.Path(_expanded(self._key)).read_bytes())
+        except OSError:
+            return []
+
+    def read(self, known_lines: t.Sequence[str] = ()) -> Facts:
+        """Look. Nothing is changed. The facts tell which of the lines the key file has."""
+        self._known = known_lines
         me = os.geteuid()
         base, key = _expanded(self._base), _expanded(self._key)
         found: dict[str, t.Any] = {"user_id": me, "user_name": _user_name(me), "base": base, "key": key}
@@ -208,8 +229,9 @@ class PosixComputer:
         if found["key_file"] is not None and found["key_file"].kind == "file":
             with contextlib.suppress(OSError):
                 lines = _lines_of(pathlib.Path(key).read_bytes())[:20]
+                known = list(self._known)
                 found["key_readable"] = True
-                found["key_lines"] = tuple(self._known.index(line) if line in self._known else None for line in lines)
+                found["key_lines"] = tuple(known.index(line) if line in known else None for line in lines)
         return found
 
     def write(self, facts: Facts, steps: t.Sequence[str], content: bytes, aside: str, line: str) -> bool:
@@ -220,6 +242,60 @@ class PosixComputer:
         except _RacedError:
             return False
         return True
+
+
+class WindowsComputer:
+    """The same on Windows, by the program that the action runs there."""
+
+    def __init__(self, base: str, key: str, user: str, system: t.Any = None) -> None:
+        self._base = windows_path("comfyui_path", base)
+        self._key = windows_path("key_path", key, home=True)
+        self._user, self._system = user, system or Windows()
+
+    def installed_key(self) -> list[str]:
+        """Return the lines of the key file that is here."""
+        facts = self.read()
+        if facts.key is None or facts.key_file is None or facts.key_file.kind != "file":
+            return []
+        try:
+            return lines_of(self._system.read(facts.key))
+        except OSError:
+            return []
+
+    def read(self, known_lines: t.Sequence[str] = ()) -> WindowsFacts:
+        """Look. Nothing is changed. The facts tell which of the lines the key file has."""
+        nonce = secrets.token_hex(16)
+        request = {"base": self._base, "user": self._user, "key": self._key, "nonce": nonce}
+        answer = look_on_windows(request, self._system)
+        marks = [line_mark(nonce, line) for line in known_lines]
+        return parse_windows_facts(answer, self._base, self._user, self._key, marks)
+
+    def write(self, facts: WindowsFacts, steps: t.Sequence[str], content: bytes, aside: str, line: str) -> bool:
+        """Take the steps. Return False when the config changed since it was read: look again then."""
+        request = {
+            "base": facts.base,
+            "user": facts.user.sid if facts.user else "",
+            "key": facts.key,
+            "steps": list(steps),
+            "expected": facts.sum,
+            "token": secrets.token_hex(8),
+            "aside": aside,
+            "content": base64.b64encode(content).decode("ascii"),
+        }
+        answer = change_on_windows(request, self._system, line)
+        if "failed" in answer:
+            raise InstallError(
+                f"Not written: {facts.path} or {facts.key} ({answer['failed']}): {answer.get('said', '')}. What was "
+                "there stays. Does another program keep it open, is the disk full?"
+            )
+        return not answer.get("raced")
+
+
+def this_computer(options: argparse.Namespace) -> t.Any:
+    """Return what looks at, and changes, this workstation."""
+    if os.name == "nt":
+        return WindowsComputer(options.comfyui_path, options.key_path, options.comfyui_user)
+    return PosixComputer(options.comfyui_path, options.key_path)
 
 
 class _RacedError(Exception):
@@ -590,19 +666,19 @@ def _fits(section: Document, key: str) -> bool:
 class Decision(t.NamedTuple):
     """What to do on this workstation, and what to tell of it."""
 
-    facts: Facts
+    facts: Found
     steps: tuple[str, ...]
     content: bytes
     aside: str
     told: dict[str, t.Any]
 
 
-def decide(facts: Facts, wanted: Wanted, backup: bool, now: str) -> Decision:
+def decide(facts: Found, wanted: Wanted, backup: bool, now: str) -> Decision:
     """Decide as the action does."""
     what = update(facts.content, wanted, now)
     replace = bool(what.reasons)
     aside = aside_name(facts, "broken" if what.found == "broken" else "unknown-key") if what.keep_aside else ""
-    if backup and replace and facts.file and not aside:
+    if backup and replace and facts.has_file and not aside:
         aside = aside_name(facts, "backup")
     steps = tuple(plan_present(facts, replace, aside=bool(aside)))
     told = {
@@ -614,7 +690,7 @@ def decide(facts: Facts, wanted: Wanted, backup: bool, now: str) -> Decision:
         "encryption_version": wanted.encryption_version,
         "key_id": key_id(wanted.key),
         "fingerprint": wanted.envelope["fingerprint"],
-        "kept_aside": str(pathlib.Path(facts.path).with_name(aside)) if aside else None,
+        "kept_aside": facts.beside(aside) if aside else None,
     }
     return Decision(facts, steps, what.content if replace else b"", aside, told)
 
@@ -625,15 +701,15 @@ def _config_status(what: Update, steps: t.Sequence[str]) -> str:
     return "mode" if "config_mode" in steps or "folder" in steps else "unchanged"
 
 
-def _key_status(facts: Facts, steps: t.Sequence[str]) -> str:
+def _key_status(facts: Found, steps: t.Sequence[str]) -> str:
     if "key_keep" in steps or "key_final" in steps:
         found = {"missing": "created", "rotating": "rotated", "previous": "rotated", "other": "replaced"}
         return found.get(key_state(facts), "mode")
     return "unchanged"
 
 
-def _refuse(facts: Facts, force: bool) -> None:
-    problem = base_problem(facts, force) or config_problem(facts) or key_problem(facts)
+def _refuse(facts: Found, force: bool) -> None:
+    problem = facts.base_problem(force) or facts.config_problem() or facts.key_problem()
     if problem is not None:
         raise RefusedWorkstationError(in_our_words(problem))
 
@@ -668,6 +744,12 @@ def parser() -> argparse.ArgumentParser:
         "--studio-key-file", metavar="FILE", help="the workstation's key, or the studio key; - reads standard input"
     )
     made.add_argument("--key-path", default=KEY_PATH, help="where the key is kept (default: %(default)s)")
+    made.add_argument(
+        "--comfyui-user",
+        default="",
+        metavar="NAME",
+        help="on Windows who ComfyUI runs as; default: who owns its folder",
+    )
     made.add_argument("--backup", action="store_true", help="keep a copy of a config that is replaced or removed")
     made.add_argument("--force", action="store_true", help="go on though it does not look like ComfyUI's folder")
     what = made.add_mutually_exclusive_group()
@@ -709,7 +791,8 @@ def run(options: argparse.Namespace) -> dict[str, t.Any]:
         return _remove(options)
     given = load(options)
     warnings: list[str] = []
-    keys = keyring(given, *_key_lines(options, warnings))
+    computer = this_computer(options)
+    keys = keyring(given, *_key_lines(options, computer.installed_key(), warnings))
     wanted = Wanted(
         nim_endpoints=given.endpoints,
         credentials=t.cast(t.Any, given.credentials),
@@ -719,11 +802,10 @@ def run(options: argparse.Namespace) -> dict[str, t.Any]:
         previous_keys=keys.previous,
         sealed=None if given.sealed is None else Sealed(_section(given.sealed), dict(given.status)),
     )
-    computer = PosixComputer(options.comfyui_path, options.key_path, keys.known_lines)
     only_look = options.check or options.verify
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     for _attempt in range(ATTEMPTS):
-        facts = computer.read()
+        facts = computer.read(keys.known_lines)
         _refuse(facts, options.force)
         decision = decide(facts, wanted, options.backup, now)
         if only_look or computer.write(facts, decision.steps, decision.content, decision.aside, keys.line):
@@ -746,11 +828,11 @@ def _section(sealed: Document) -> Document:
 
 
 def _remove(options: argparse.Namespace) -> dict[str, t.Any]:
-    computer = PosixComputer(options.comfyui_path, options.key_path, ())
+    computer = this_computer(options)
     for _attempt in range(ATTEMPTS):
         facts = computer.read()
         _refuse(facts, options.force)
-        aside = aside_name(facts, "backup") if options.backup and facts.file else ""
+        aside = aside_name(facts, "backup") if options.backup and facts.has_file else ""
         steps = tuple(plan_absent(facts, aside=bool(aside)))
         told = {
             "config_status": "removed" if "config_remove" in steps else "absent",
@@ -792,11 +874,8 @@ def _print(told: t.Mapping[str, t.Any]) -> None:
         sys.stdout.write(f"kept beside it: {told['kept_aside']}\n")
 
 
-def _key_lines(options: argparse.Namespace, warnings: list[str]) -> tuple[list[str], list[str]]:
+def _key_lines(options: argparse.Namespace, installed: list[str], warnings: list[str]) -> tuple[list[str], list[str]]:
     """Return the lines of the key file that was given, and of the one that is here."""
-    installed: list[str] = []
-    with contextlib.suppress(OSError):
-        installed = _lines_of(pathlib.Path(_expanded(options.key_path)).read_bytes())
     if options.studio_key_file:
         return _given_key(options.studio_key_file, warnings), installed
     if not installed:
