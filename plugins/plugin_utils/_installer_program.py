@@ -792,6 +792,7 @@ def run(options: argparse.Namespace) -> dict[str, t.Any]:
     given = load(options)
     warnings: list[str] = []
     computer = this_computer(options)
+    _refuse(computer.read(), options.force)
     keys = keyring(given, *_key_lines(options, computer.installed_key(), warnings))
     wanted = Wanted(
         nim_endpoints=given.endpoints,
