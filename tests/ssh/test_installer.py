@@ -313,10 +313,10 @@ def test_killed_anywhere_the_config_can_be_opened(
         if next(count) == after:
             raise KilledError
 
-    monkeypatch.setattr(_installer_program.os, "rename", rename_and_die)
+    monkeypatch.setattr(os, "rename", rename_and_die)
     with pytest.raises(KilledError):
         here(capsys, words(share, place), share)
-    monkeypatch.setattr(_installer_program.os, "rename", rename)
+    monkeypatch.setattr(os, "rename", rename)
     assert opened(place.base, place.key_file) == CREDENTIALS
     assert here(capsys, words(share, place), share).code == 0
     assert place.key_file.read_text(encoding="utf-8") == f"v2 {KEY}\n"
