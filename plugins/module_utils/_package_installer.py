@@ -560,12 +560,24 @@ class Child(subprocess.Popen):
         super().__exit__(kind, value, traceback)
 
 
+def docker_program(command: str, environment: t.Mapping[str, str]) -> str:
+    """Return the docker program. A session from afar may be older than Docker Desktop, and not have it in its PATH.
+
+    Source for the folder: https://docs.docker.com/desktop/setup/install/windows-install/.
+    """
+    programs = environment.get("PROGRAMFILES", "")
+    desktop = pathlib.Path(programs, "Docker", "Docker", "resources", "bin", "docker.exe")
+    if command == "docker" and programs and shutil.which(command) is None and desktop.is_file():
+        return str(desktop)
+    return command
+
+
 class Docker:
     """The docker command of this workstation."""
 
     def __init__(self, command: str = "docker", host: str | None = None) -> None:
-        self.command = command
         self._environment = dict(os.environ)
+        self.command = docker_program(command, self._environment)
         if host:
             self._environment["DOCKER_HOST"] = host
             # A context of the user would win over the address.

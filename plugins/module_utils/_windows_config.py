@@ -175,8 +175,6 @@ def read(request: t.Mapping[str, t.Any], system: t.Any) -> dict[str, t.Any]:
         base_security = system.security(base) if kind in ("folder", "link") else None
     except PermissionError as problem:
         return {**answer, "base": {"hidden": _reason(problem)}}
-    except OSError as problem:
-        return {**answer, "base": {"unreachable": _reason(problem), "code": getattr(problem, "winerror", None)}}
     if base_security is None:
         return {**answer, "base": {"kind": kind}}
     answer["base"] = {"kind": kind, "owner": _account(system, base_security.owner)}
@@ -249,6 +247,7 @@ def _read_key(request: t.Mapping[str, t.Any], system: t.Any, user: str) -> dict[
         "key": key,
         "key_inside": is_inside(key, base) or is_inside(system.real(near), system.real(base)),
         "key_near": near if system.kind_or_closed(near) else None,
+        "key_leads_to": None if _is_itself(system, near) else system.real(near),
         "key_folder": _look(system, folder, user),
         "key_file": _look(system, key, user, read_only=True),
         "key_lines": [],
@@ -261,6 +260,11 @@ def _read_key(request: t.Mapping[str, t.Any], system: t.Any, user: str) -> dict[
         else:
             answer["key_lines"] = [line_mark(request["nonce"], line) for line in lines_of(content)]
     return answer
+
+
+def _is_itself(system: t.Any, folder: str) -> bool:
+    """Tell whether no part of a path is a link. An administrator must not be led elsewhere by an artist's link."""
+    return bool(ntpath.normcase(system.real(folder)) == ntpath.normcase(folder))
 
 
 def _key_path(system: t.Any, key: str, user: str) -> str | None:
@@ -333,7 +337,7 @@ class Change:
         with _failing("key_folder missing"):
             held = self.system.hold(folder)
         with held:
-            if self.system.kind(folder) != "folder":
+            if self.system.kind(folder) != "folder" or not _is_itself(self.system, folder):
                 raise FailedError("key_folder type")
             self._require_file(self.key, "key")
             yield
@@ -484,7 +488,12 @@ def open_secret(request: t.Mapping[str, t.Any], environment: t.Mapping[str, str]
 def run(request: t.Mapping[str, t.Any], system: t.Any, environment: t.Mapping[str, str]) -> dict[str, t.Any]:
     """Do what is asked for, and return the answer."""
     if request["do"] == "read":
-        return read(request, system)
+        try:
+            return read(request, system)
+        except OSError as problem:
+            said = f"{problem.filename}: {_reason(problem)}" if problem.filename else _reason(problem)
+            base = {"unreachable": said, "code": getattr(problem, "winerror", None)}
+            return {"runs_as": _account(system, system.runs_as()), "is_admin": system.is_admin(), "base": base}
     try:
         line = open_secret(request, environment)
     except FailedError as failure:
@@ -664,13 +673,17 @@ class Windows:
         try:
             control, revision = ctypes.c_uint16(), Number()
             self._call("GetSecurityDescriptorControl", descriptor, ctypes.byref(control), ctypes.byref(revision))
-            entries = self._entries(dacl) if dacl.value else None
-            return Security(self._sid_text(owner), entries, not control.value & DACL_PROTECTED)
+            return Security(self._sid_text(owner), self._entries(dacl), not control.value & DACL_PROTECTED)
         finally:
             self._free(descriptor)
 
-    def _entries(self, dacl: t.Any) -> list[Entry]:
-        """Return the lines of an access list. Kinds that say nothing about files (object, callback) are left out."""
+    def _entries(self, dacl: t.Any) -> list[Entry] | None:
+        """Return the lines of an access list, or None where there is none.
+
+        Kinds that say nothing about files (object, callback) are left out.
+        """
+        if dacl.value is None:
+            return None
         count = int.from_bytes(ctypes.string_at(dacl.value + 4, 2), "little")
         entries = []
         for index in range(count):
@@ -815,4 +828,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

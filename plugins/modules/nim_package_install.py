@@ -13,7 +13,9 @@ description:
     A package that is cut off or changed is refused, and nothing of it is loaded.
   - Loads the images that the Docker engine does not have yet, writes the files of each node to
     C(~/.budgetguard_local/NODE/), and makes one container per node, which stays stopped.
-  - Does the same as the program C(install.py) of the package, with the same code. On Windows, use that program.
+  - Does the same as the program C(install.py) of the package, with the same code.
+  - On Windows, ComfyUI's own Python runs that code, which goes there with the task. C(ansible.windows.win_command)
+    starts it, so the collection ansible.windows is needed on the controller.
   - What was interrupted is finished by the next run.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
@@ -21,7 +23,9 @@ extends_documentation_fragment:
   - budgetguard.techops.attributes
 options:
   package:
-    description: The package, a file on the workstation or on a share. Required with O(state=present).
+    description:
+      - The package, a file on the workstation or on a share. Required with O(state=present).
+      - On Windows a drive and a path, or a path on a file server that the account which the task runs as can read.
     type: path
   state:
     description:
@@ -42,7 +46,9 @@ options:
         there.
     type: str
   folder:
-    description: Where the files of the nodes go.
+    description:
+      - Where the files of the nodes go. C(~) is the home of the user that the task runs as.
+      - On Windows, O(ngc_api_key) and O(hf_token) need a folder below a user's home.
     type: path
     default: ~/.budgetguard_local
   bind_address:
@@ -88,6 +94,12 @@ options:
     description: The docker program, as a name or a path.
     type: str
     default: docker
+  comfyui_path:
+    description: ComfyUI's base folder. On Windows, its Python is looked for there. Without effect elsewhere.
+    type: str
+  comfyui_python:
+    description: ComfyUI's Python on Windows, where it is elsewhere, or there is no ComfyUI. Without effect elsewhere.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -97,7 +109,7 @@ attributes:
     support: none
   platform:
     support: full
-    platforms: posix
+    platforms: posix, windows
 requirements:
   - Python 3.9 or newer, with its standard library alone
   - Docker Engine 20.10 or newer, as root or as a member of the group C(docker)
@@ -114,6 +126,13 @@ EXAMPLES = r"""
     package: /mnt/share/packages/flux.zip
     manifest_sha256: "{{ package.manifest_sha256 }}"
   register: installed
+
+- name: Install it on a Windows workstation, from a share
+  budgetguard.techops.nim_package_install:
+    package: \\files\nims\flux.zip
+    folder: C:\Users\artist\.budgetguard_local
+    comfyui_path: D:\ComfyUI_windows_portable\ComfyUI
+    manifest_sha256: "{{ package.manifest_sha256 }}"
 
 - name: Remove one node
   budgetguard.techops.nim_package_install:
@@ -211,6 +230,8 @@ ARGUMENT_SPEC: ArgumentSpec = {
     "keep_models": {"type": "bool", "default": False},
     "docker_host": {"type": "str"},
     "docker_command": {"type": "str", "default": "docker"},
+    "comfyui_path": {"type": "str"},
+    "comfyui_python": {"type": "str"},
 }
 
 

@@ -32,8 +32,8 @@ On Windows, with the Python of ComfyUI's portable version, in a command prompt:
 THE KEY IS NOT IN THIS FOLDER, and must never be put here: without it nobody can open a config. Each workstation has a
 key of its own, which opens its own config only. The playbook writes these key files elsewhere when it is run with
 -e export_keys=true; carry each one to its workstation by a way that nobody else can read, and delete it afterwards. The
-program keeps it in ~/.config/budgetguard/studio.key. The next time, no --studio-key-file is needed, until the studio
-key is changed.
+program keeps it in ~/.config/budgetguard/studio.key, on Windows in ~\AppData\Local\BudgetGuard\studio.key. The next
+time, no --studio-key-file is needed, until the studio key is changed.
 
 Artists may read this folder. Nobody but TechOps may write to it: whoever can change the program or an address here
 decides what runs on the workstations, and who gets their requests.

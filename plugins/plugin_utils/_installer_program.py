@@ -92,7 +92,8 @@ EXIT_CODES = (
 
 ARTISTS_CONFIG = "budgetguard_artists_config.json"
 WORKSTATIONS = "workstations"
-KEY_PATH = "~/.config/budgetguard/studio.key"
+# As the role workstation_config has it.
+KEY_PATH = r"~\AppData\Local\BudgetGuard\studio.key" if os.name == "nt" else "~/.config/budgetguard/studio.key"
 LARGEST = 4 * 1024 * 1024
 ATTEMPTS = 3
 A_DAY = 24 * 60 * 60

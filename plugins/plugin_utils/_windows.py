@@ -182,6 +182,7 @@ class WindowsPython:
         arguments: t.Sequence[str] = (),
         data: str = "",
         secret: bytes = b"",
+        environment: t.Mapping[str, str] | None = None,
         name: str = "budgetguard",
     ) -> dict[str, t.Any]:
         """Run a program and return the JSON object in the last line that it printed, with C(exit_code) added.
@@ -191,18 +192,21 @@ class WindowsPython:
         :arg data: the program's input. Nothing secret: it may show up in logs.
         :arg secret: bytes that the program gets in addition. The input must then be JSON; C(open_secret) of the
             program reads the two halves from C(masked) in it and from the environment.
+        :arg environment: variables that the program gets in addition. They may be secret: they are in no log either.
         :arg name: what tracebacks call the program.
         :raises WorkstationError: Python was not found, or did not answer.
         """
-        pad = secrets.token_bytes(len(secret)) if secret else b""
+        variables = dict(environment or {})
         if secret:
+            pad = secrets.token_bytes(len(secret))
+            variables[PAD_VARIABLE] = base64.b64encode(pad).decode("ascii")
             masked = bytes(one ^ other for one, other in zip(secret, pad))
             data = json.dumps({**json.loads(data or "{}"), "masked": base64.b64encode(masked).decode("ascii")})
         body = program.encode("utf-8")
         words = ["-I", "-B", "-c", BOOTSTRAP.format(size=len(body), name=name), *arguments]
         tried = []
         for python in list(self._candidates):
-            result = self._start([python, *words], program + data, pad)
+            result = self._start([python, *words], program + data, variables)
             if "stdout" in result:
                 self._candidates = [python]
                 return self._answer(result, python)
@@ -212,8 +216,8 @@ class WindowsPython:
             tried.append(python)
         raise WorkstationError(self._not_found(tried))
 
-    def _start(self, argv: list[str], stdin: str, pad: bytes) -> dict[str, t.Any]:
-        with self._settings(pad):
+    def _start(self, argv: list[str], stdin: str, variables: dict[str, str]) -> dict[str, t.Any]:
+        with self._settings(variables):
             result: dict[str, t.Any] = self._action._execute_module(
                 module_name=MODULE,
                 module_args={"argv": argv, "stdin": stdin},
@@ -222,23 +226,23 @@ class WindowsPython:
         return result
 
     @contextlib.contextmanager
-    def _settings(self, pad: bytes) -> t.Iterator[None]:
+    def _settings(self, variables: dict[str, str]) -> t.Iterator[None]:
         """Have the module run in check mode too (the program itself knows what to do then), and by pipelining."""
         task, connection = self._action._task, self._action._connection
         check_mode, environment = task.check_mode, task.environment
         pipelining = _option(connection, "pipelining")
         task.check_mode = False
-        if pad:
+        if variables:
             given = environment if isinstance(environment, list) else [environment] if environment else []
-            task.environment = [*given, {PAD_VARIABLE: base64.b64encode(pad).decode("ascii")}]
+            task.environment = [*given, variables]
         if pipelining is not None:
             connection.set_option("pipelining", True)
         try:
-            if pad and not self._action._is_pipelining_enabled("new"):
+            if variables and not self._action._is_pipelining_enabled("new"):
                 raise WorkstationError(
                     "A key cannot be moved to this workstation without a temporary file in clear. Unset "
-                    "ANSIBLE_KEEP_REMOTE_FILES (keep_remote_files) and use the connection winrm, psrp or ssh, or leave "
-                    "out key_path and deliver the key in another way."
+                    "ANSIBLE_KEEP_REMOTE_FILES (keep_remote_files) and use the connection winrm, psrp or ssh, or "
+                    "leave the option for the key out and bring the key there in another way."
                 )
             yield
         finally:

@@ -65,6 +65,7 @@ class WindowsFacts:
     base_kind: str | None = None
     base_owner: Account | None = None
     base_error: str | None = None
+    base_hidden: bool = False
     base_code: int | None = None
     asked_user: str = ""
     user: Account | None = None
@@ -77,6 +78,7 @@ class WindowsFacts:
     key: str | None = None
     key_inside: bool = False
     key_near: str | None = None
+    key_leads_to: str | None = None
     key_folder: Entry | None = None
     key_file: Entry | None = None
     key_lines: tuple[int | None, ...] = ()
@@ -100,7 +102,7 @@ class WindowsFacts:
     def is_stranger(self) -> bool:
         """Whether the task runs as somebody who must not write here."""
         if self.user is None:
-            return self.base_error is not None and self.base_code is None
+            return self.base_hidden
         return not self.is_admin and self.runs_as.sid != self.user.sid
 
     @property
@@ -166,7 +168,10 @@ class WindowsFacts:
             (self.base_error is not None, self._unreachable()),
             (
                 self.base_kind is None,
-                f"There is no folder {base}. Set comfyui_path to ComfyUI's base folder, the one with main.py.",
+                (
+                    f"There is no folder {base}. Set comfyui_path to ComfyUI's base folder, the one with main.py."
+                    + (f" {DOUBLE_HOP}" if is_unc(self.base) else "")
+                ),
             ),
             (self.base_kind not in ("folder", "link"), f"{base} is not a folder. Correct comfyui_path."),
             (
@@ -251,6 +256,13 @@ class WindowsFacts:
             (self.key_inside, f"key_path {key} is inside ComfyUI's base folder {base}; keep the key outside of it."),
             (ntpath.dirname(folder_path) == folder_path, f"key_path {key} needs a folder of its own."),
             (self.key_near is None, f"There is no drive or share for key_path {key} on this workstation."),
+            (
+                self.key_leads_to is not None,
+                (
+                    f"key_path {key} goes over a link: {quoted(self.key_near or '')} is "
+                    f"{quoted(self.key_leads_to or '')}. Give key_path with the real folder."
+                ),
+            ),
         )
         return (
             misplaced
@@ -292,6 +304,7 @@ def parse_facts(
         is_admin=bool(answer["is_admin"]),
         base_kind=found.get("kind"),
         base_owner=_account(found["owner"]) if "owner" in found else None,
+        base_hidden="hidden" in found,
         base_error=found.get("hidden") or found.get("unreachable"),
         base_code=found.get("code"),
         asked_user=asked_user,
@@ -305,6 +318,7 @@ def parse_facts(
         key=answer.get("key"),
         key_inside=bool(answer.get("key_inside")),
         key_near=answer.get("key_near"),
+        key_leads_to=answer.get("key_leads_to"),
         key_folder=_entry(answer.get("key_folder")),
         key_file=_entry(answer.get("key_file")),
         key_lines=tuple(marks.index(mark) if mark in marks else None for mark in answer.get("key_lines", ())),

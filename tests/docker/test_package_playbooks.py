@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -18,21 +19,10 @@ from tests.docker import packages
 from tests.docker.engine import NGC_KEY, Engine
 from tests.docker.packages import Desk
 from tests.docker.studio import HOST_PYTHON, PLAYBOOK
+from tests.ssh.playing import PLUGINS, make_ansible_windows
 from tests.tools import layout
 
 STUDIO_KEY = "b7Vq-2mXe9Lw4Rt_6Yp1Uo8Ks3Dh5Fj0GzCn"
-
-POWERSHELL = """#!/usr/bin/python3
-# Reads a command as PowerShell does: the call operator, and words in single quotes with quotes doubled inside.
-import os, re, subprocess, sys
-command = sys.argv[2]
-if not command.startswith("& "):
-    os.execv("/bin/sh", ["sh", *sys.argv[1:]])
-words = [word[1:-1].replace("''", "'") for word in re.findall(r"'(?:[^']|'')*'", command[2:])]
-assert command[2:] == " ".join("'" + word.replace("'", "''") + "'" for word in words), command
-assert ("install" in words) == ("--manifest-sha256" in words), words
-sys.exit(subprocess.run([words[0], words[1].replace("\\\\", "/"), *words[2:]]).returncode)
-"""
 
 
 @pytest.fixture
@@ -137,25 +127,41 @@ def test_build_copy_install_and_publish(desk: Desk, engine: Engine, run: t.Calla
     assert (engine.containers(), engine.images()) == (set(), set())
 
 
-def test_words_for_windows(desk: Desk, engine: Engine, run: t.Callable[..., str]) -> None:
-    """The command for PowerShell, taken apart as PowerShell does, and run here."""
-    folder = desk.folder / "it's a share"
-    folder.mkdir()
-    run(BUILD, "-e", json.dumps({"nim_package_path": str(folder / "nims.zip")}))
-    shell = desk.folder / "pwsh"
-    shell.write_text(POWERSHELL, encoding="utf-8")
-    shell.chmod(0o755)
+def test_windows_runs_the_same_code_with_a_python_of_its_own(
+    desk: Desk, engine: Engine, run: t.Callable[..., str]
+) -> None:
+    """What ansible-core sends to a Windows workstation for it, run here: all but PowerShell and Windows is real."""
+    share = desk.folder / "it's a share"
+    share.mkdir()
+    run(BUILD, "-e", json.dumps({"nim_package_path": str(share / "nims.zip")}))
+    host = {"ansible_connection": "windows_over_here"}
+    windows = desk.folder / "windows.json"
+    windows.write_text(json.dumps({"all": {"hosts": {"ws-01": host}}}), encoding="utf-8")
     extra = {
         "local_package__is_windows": True,
-        "local_package_share": str(folder / "nims.zip"),
-        "local_package_path": str(folder / "nims.zip"),
-        "local_package_windows_python": HOST_PYTHON,
+        "local_package_share": there(share / "nims.zip"),
+        "local_package_path": str(share / "nims.zip"),
+        "local_package_comfyui_python": there(HOST_PYTHON),
+        "local_package_windows_folder": there(desk.home / ".budgetguard_local"),
         "local_package_install_nodes": ["FLUX Dev"],
     }
-    words = (INSTALL, "-e", json.dumps(extra))
-    others = {"ANSIBLE_EXECUTABLE": str(shell), "DOCKER_HOST": engine.socket, "HOME": str(desk.home)}
+    words = ("-i", str(windows), INSTALL, "-e", json.dumps(extra))
+    others = {
+        "ANSIBLE_COLLECTIONS_PATH": f"{layout.LINKS}:{make_ansible_windows(desk.folder / 'stub')}",
+        "ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "connection"),
+        "PYTHONPATH": str(layout.ROOT),
+    }
     predicted = run(*words, "--check", **others)
     assert recap(predicted, "ws-01")["changed"] == 1, predicted
     assert engine.containers() == set()
-    assert recap(run(*words, **others), "ws-01")["changed"] == 1
+    first = run(*words, **others)
+    assert recap(first, "ws-01")["changed"] == 1, first
     assert engine.containers() == {"nim-flux-dev-l40s"}
+    gone = run(*words, "-e", "local_package_state=absent", **others)
+    assert recap(gone, "ws-01")["changed"] == 1, gone
+    assert engine.containers() == set()
+
+
+def there(path: Path | str) -> str:
+    """Return the path as the connection windows_over_here has it."""
+    return "\\\\here" + str(path).replace("/", "\\")

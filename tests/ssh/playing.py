@@ -113,3 +113,11 @@ def make_comfyui(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "main.py").touch()
     return folder
+
+
+def make_ansible_windows(folder: Path) -> Path:
+    """Make a collection ansible.windows that is enough for ansible-core to send its module to a test's connection."""
+    module = folder / "ansible_collections/ansible/windows/plugins/modules/win_command.ps1"
+    module.parent.mkdir(parents=True)
+    module.write_text("#!powershell\n#AnsibleRequires -CSharpUtil Ansible.Basic\n", encoding="utf-8")
+    return folder

@@ -351,6 +351,41 @@ def test_what_was_asked_for_wrongly_is_named(changes: dict[str, t.Any], message:
     assert host.system.changes == 0
 
 
+def test_link_above_the_key_must_not_lead_an_administrator_elsewhere() -> None:
+    host = Host()
+    host.system.links[r"c:\users\artist\appdata"] = r"C:\Windows"
+    result = host.configure(**options())
+    assert result["msg"] == (
+        rf"key_path '{KEY}' goes over a link: 'C:\Users\artist\AppData\Local' is 'C:\Windows\Local'. "
+        "Give key_path with the real folder."
+    )
+    assert host.system.changes == 0
+
+
+def test_link_that_is_made_between_look_and_change_is_not_followed() -> None:
+    host = Host()
+
+    def swap(request: dict[str, t.Any]) -> None:
+        if request["do"] == "write":
+            host.system.links[r"c:\users\artist\appdata"] = r"C:\Windows"
+
+    host.before_call = swap
+    result = host.configure(**options())
+    assert f"the folder of '{KEY}' is a symbolic link or a junction" in result["msg"]
+    assert LINE not in str(host.system.files())
+
+
+def test_disk_that_fails_while_it_is_looked_at_is_told() -> None:
+    host = Host()
+
+    def broken(folder: str) -> list[str]:
+        raise OSError(5, "The device is not ready", folder)
+
+    vars(host.system)["names"] = broken
+    assert f"cannot look into '{BASE}': {BASE}: The device is not ready. Give" in host.configure(**options())["msg"]
+    assert host.look(**info())["status"] == "no_comfyui"
+
+
 def test_force_takes_a_folder_that_does_not_look_right() -> None:
     host = Host()
     host.system.nodes.pop(rf"{BASE}\main.py".lower())

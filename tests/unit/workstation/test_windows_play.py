@@ -11,17 +11,18 @@ workstation for it is read by the connection, so no PowerShell is needed.
 from __future__ import annotations
 
 import base64
+import re
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope
-from tests.ssh.playing import CONFIG, INFO, Outcome, Stage
+from tests.ssh.playing import CONFIG, INFO, Outcome, Stage, make_ansible_windows
 from tests.tools import layout
 from tests.unit.workstation import examples, windows_host
 
-HOST = {"ansible_connection": "windows_in_memory"}
+HOST = {"ansible_connection": "windows_in_memory", "ansible_shell_type": "powershell"}
 OPTIONS = {
     "comfyui_path": windows_host.BASE,
     "studio_key": "{{ studio_key }}",
@@ -39,24 +40,36 @@ TASKS: list[dict[str, t.Any]] = [
     {"budgetguard.techops.comfyui_config_info": OPTIONS},
 ]
 
+ROLE: dict[str, t.Any] = {
+    "ansible.builtin.include_role": {"name": "budgetguard.techops.workstation_config"},
+    "vars": {
+        "workstation_config_endpoints": {"nim_endpoints": examples.endpoints()},
+        "workstation_config_credentials": "{{ credentials }}",
+        "workstation_config_studio_key": "{{ studio_key }}",
+    },
+}
+
 
 @pytest.fixture
 def play(tmp_path: Path) -> t.Callable[..., Outcome]:
     """Run the two tasks; the workstation stays as it is left."""
-    module = tmp_path / "stub/ansible_collections/ansible/windows/plugins/modules/win_command.ps1"
-    module.parent.mkdir(parents=True)
-    module.write_text("#!powershell\n#AnsibleRequires -CSharpUtil Ansible.Basic\n", encoding="utf-8")
+    collections = make_ansible_windows(tmp_path / "stub")
     folder = tmp_path / "stage"
     folder.mkdir()
 
-    def run(*arguments: str, variables: dict[str, t.Any], **environment: str) -> Outcome:
+    def run(
+        *arguments: str,
+        variables: dict[str, t.Any],
+        tasks: list[dict[str, t.Any]] = TASKS,
+        **environment: str,
+    ) -> Outcome:
         return Stage(folder, folder).play(
             {"ws-1": HOST},
-            TASKS,
+            tasks,
             *arguments,
-            variables={"credentials": examples.CREDENTIALS, **variables},
+            variables={"comfyui_path": windows_host.BASE, "credentials": examples.CREDENTIALS, **variables},
             environment={
-                "ANSIBLE_COLLECTIONS_PATH": f"{layout.LINKS}:{tmp_path / 'stub'}",
+                "ANSIBLE_COLLECTIONS_PATH": f"{layout.LINKS}:{collections}",
                 "PYTHONPATH": str(layout.ROOT),
                 "WINDOWS_STATE": str(tmp_path / "workstation"),
                 **environment,
@@ -76,15 +89,17 @@ def test_play_writes_rotates_and_shows_no_secret_however_much_it_prints(
     second = play("-vvvvv", "--diff", variables=both, ANSIBLE_DEBUG="1").require_success()
     assert second.of("ws-1")["steps"] == ["key_keep", "config", "key_final"]
     assert second.of("ws-1", INFO)["status"] == "ok"
-    third = play("--check", variables=both).require_success()
-    assert third.changed() == set()
+    third = play(variables=both, tasks=[ROLE]).require_success()
+    assert third.changed() == set(), "the role's defaults for Windows lead to the same files"
     assert third.of("ws-1", CONFIG)["key_status"] == "unchanged"
+    assert third.of("ws-1", CONFIG)["key_path"] == windows_host.KEY
 
     printed = first.printed + second.printed
     assert '"masked' in printed.replace("\\", ""), (
         "what the workstation gets on standard input must be in what is printed"
     )
     assert "EVENT LOG" not in printed
+    assert not re.search(r"BUDGETGUARD_PAD\W{1,6}:\W{1,3}[A-Za-z0-9+/]{20}", printed), "the other half"
     left = [path for path in (tmp_path / "stage").rglob("*") if path.is_file() and path.name != "inventory.json"]
     texts = [printed, *(path.read_text("utf-8", "replace") for path in left)]
     lines = [_envelope.key_line(2, key) for key in (examples.KEY, examples.PREVIOUS_KEY)]

@@ -78,6 +78,7 @@ class FakeWindows:
         self.spelling: dict[str, str] = {}
         self.homes = {ARTIST: r"C:\Users\artist"}
         self.closed: set[str] = set()
+        self.links: dict[str, str] = {}
         self.busy: dict[str, int] = {}
         self.held: list[str] = []
         self.keeps_access = True
@@ -163,7 +164,9 @@ class FakeWindows:
 
     def sid_of(self, name: str) -> str | None:
         wanted = name.lower()
-        return next((sid for sid, (full, _) in ACCOUNTS.items() if wanted in (full.lower(), full.lower()[7:])), None)
+        return next(
+            (sid for sid, (full, _kind) in ACCOUNTS.items() if wanted in (full.lower(), full.lower()[7:])), None
+        )
 
     def account(self, sid: str) -> tuple[str | None, int]:
         return ACCOUNTS.get(sid, (None, 0))
@@ -192,7 +195,8 @@ class FakeWindows:
             found.security = Security(found.security.owner, list(entries), False)
 
     def real(self, path: str) -> str:
-        return path
+        found = next((link for link in self.links if ntpath.normcase(path).startswith(link)), None)
+        return self.links[found] + path[len(found) :] if found else path
 
     def names(self, folder: str) -> list[str]:
         inside = ntpath.normcase(folder).rstrip("\\")

@@ -68,13 +68,18 @@ class Connection(ConnectionBase):
         arguments = {"argv": _find(sent, "argv"), "stdin": _find(sent, "stdin")}
         if _find(sent, "_ansible_no_log") is not True:
             display.vvv(f"EVENT LOG: {arguments}")
-        path = Path(os.environ["WINDOWS_STATE"])
-        system = FakeWindows.load(path.read_text(encoding="utf-8")) if path.exists() else FakeWindows()
-        result = answer_win_command(system, arguments, _find(sent, "environment") or {})
-        path.write_text(system.save(), encoding="utf-8")
+        result = self.answer(arguments, _find(sent, "environment") or {})
         stdout = json.dumps({**result, "invocation": {"module_args": arguments}})
         display.vvvvv(f"WINRM RESULT {stdout}")
         return 0, stdout.encode(), b""
+
+    def answer(self, arguments: dict[str, t.Any], environment: dict[str, str]) -> dict[str, t.Any]:
+        """Start a program."""
+        path = Path(os.environ["WINDOWS_STATE"])
+        system = FakeWindows.load(path.read_text(encoding="utf-8")) if path.exists() else FakeWindows()
+        result = answer_win_command(system, arguments, environment)
+        path.write_text(system.save(), encoding="utf-8")
+        return result
 
     def put_file(self, in_path: str, out_path: str) -> None:
         """Refuse: nothing may go by a file."""
