@@ -53,7 +53,8 @@ class Export:
             **options,
         }
         task.check_mode, task.diff = self.check, True
-        action: t.Any = workstation_export.ActionModule(task, Connection(), PlayContext(), None, None, None)
+        kind: t.Any = workstation_export.ActionModule
+        action = kind(task, Connection(), PlayContext(), None, None, None)
         result: dict[str, t.Any] = action.run(None, {})
         assert CANARY not in json.dumps(result)
         assert STUDIO_KEY not in json.dumps(result)
