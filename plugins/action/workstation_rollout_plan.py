@@ -23,8 +23,8 @@ from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import (
     EnvelopeError,
-    key_problem,
     missing_library,
+    studio_key_weakness,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation import (
     STUDIO_WIDE_MODE,
@@ -221,12 +221,12 @@ def _windows_path(name: str, value: t.Any) -> str:
 
 
 def _key(name: str, value: t.Any) -> str:
-    problem = key_problem(value)
+    problem = studio_key_weakness(value)
     return f"{name}: {problem.rstrip('.')}" if problem else ""
 
 
 def _previous_key(name: str, value: t.Any) -> str:
-    problem = key_problem(value) if value else None
+    problem = studio_key_weakness(value) if value else None
     return f"{name} cannot have been in use, leave it empty. {problem.rstrip('.')}" if problem else ""
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import key_problem, missing_library
+from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import missing_library, studio_key_weakness
 
 
 def studio_key_problem(studio_key: object) -> str:
     """Return why this studio key cannot be used, or an empty text. The key itself is never in it."""
     if studio_key is None or isinstance(studio_key, (dict, list, bool, int, float)):
-        return key_problem("") or ""
-    return key_problem(str(studio_key)) or missing_library() or ""
+        return studio_key_weakness("") or ""
+    return studio_key_weakness(str(studio_key)) or missing_library() or ""
 
 
 class FilterModule:

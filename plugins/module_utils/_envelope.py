@@ -95,7 +95,7 @@ def missing_library() -> str | None:
     )
 
 
-def key_problem(studio_key: str) -> str | None:
+def studio_key_weakness(studio_key: str) -> str | None:
     """Say why this studio key must not be used, or None when it may.
 
     The text says how to make a good one and never shows the key.
@@ -136,7 +136,7 @@ def _is_a_run(text: str) -> bool:
 
 
 def _require_good(studio_key: str) -> bytes:
-    problem = key_problem(studio_key)
+    problem = studio_key_weakness(studio_key)
     if problem is not None:
         raise EnvelopeError(problem)
     return studio_key.encode("utf-8")
@@ -350,12 +350,12 @@ __all__ = (
     "fingerprint",
     "key_id",
     "key_line",
-    "key_problem",
     "missing_library",
     "open_part",
     "require_key",
     "require_version",
     "seal",
+    "studio_key_weakness",
     "studio_wide_key",
     "unseal",
     "workstation_key",

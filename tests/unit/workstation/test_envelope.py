@@ -108,7 +108,7 @@ def test_key_id_and_fingerprint_of_nothing_do_not_match() -> None:
 
 @pytest.mark.parametrize(("studio_key", "reason"), WEAK_KEYS.items())
 def test_weak_studio_key_is_refused_without_showing_it(studio_key: str, reason: str) -> None:
-    problem = _envelope.key_problem(studio_key)
+    problem = _envelope.studio_key_weakness(studio_key)
     assert problem is not None
     assert reason in problem
     assert "secrets.token_urlsafe(32)" in problem
@@ -122,7 +122,7 @@ def test_weak_studio_key_is_refused_without_showing_it(studio_key: str, reason: 
 @pytest.mark.parametrize("make", [secrets.token_urlsafe, secrets.token_hex])
 def test_random_keys_are_accepted(make: object) -> None:
     assert callable(make)
-    assert [_envelope.key_problem(make(32)) for _round in range(200)] == [None] * 200
+    assert [_envelope.studio_key_weakness(make(32)) for _round in range(200)] == [None] * 200
 
 
 @pytest.mark.parametrize("workstation_id", ["", "ws\n1", "ws\x001"])
