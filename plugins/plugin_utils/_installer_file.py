@@ -29,6 +29,8 @@ PARTS = (_envelope, _workstation, _posix_facts, _windows_config, _windows, _wind
 """In an order in which each finds those that it needs."""
 
 QUOTES = "'''"
+# Apart from the rest, or the licence tool takes the line for that of this file.
+TAG = "License-Identifier"
 
 HEAD = """#!/usr/bin/env python3
 # Copyright (c) 2026, BudgetGuard TechOps contributors
@@ -64,8 +66,7 @@ if __name__ == "__main__":
 @functools.lru_cache(maxsize=1)
 def text() -> str:
     """Return the program."""
-    # In two words, or the licence tool takes this line for that of this file.
-    made = HEAD.format(licence="SPDX-License-Identifier: GPL-3.0-or-later")
+    made = HEAD.format(licence=f"SPDX-{TAG}: GPL-3.0-or-later")
     for part in PARTS:
         source = pathlib.Path(str(part.__file__)).read_text(encoding="utf-8")
         if QUOTES in source:
