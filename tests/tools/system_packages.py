@@ -17,6 +17,7 @@ import sys
 
 PROGRAMS = {
     "busybox": ("busybox",),
+    "chromium": ("chromium",),
     "docker": ("docker-cli", "docker.io"),
     "docker-compose": ("docker-compose",),
     "docker-registry": ("docker-registry",),

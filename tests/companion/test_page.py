@@ -1,0 +1,95 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The companion in the real frontend of ComfyUI: what artists see, and what their browser gets to know."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+import urllib.request
+from pathlib import Path
+
+from tests.companion.browser import Page
+from tests.companion.studio import AWS, SECRETS, STRANGER, Place, gateway
+
+GREEN = "✓ Server Credentials Found"
+YELLOW = "⚠ Server Credentials Not Found - call your TechOps technician"
+NOTHING = {"credentials_status": {"nvidia": False, "aws": False, "azure": False, "gcp": False}}
+
+
+def load(page: Page, address: str) -> None:
+    """Load ComfyUI and wait until it is up."""
+    page.go(address)
+    page.wait("window.app?.graph && window.app?.extensionManager && window.LiteGraph && true")
+    page.wait("app.extensionManager.getSidebarTabs().some((tab) => tab.id === 'budgetguard')")
+
+
+def look(page: Page, text: str) -> None:
+    """Open the tab anew, and wait until its box says this."""
+    page.value("app.extensionManager.sidebarTab.activeSidebarTabId = null")
+    page.wait("!document.getElementById('budgetguard-status')")
+    page.value("app.extensionManager.sidebarTab.activeSidebarTabId = 'budgetguard'")
+    page.wait(f"document.getElementById('budgetguard-status')?.textContent === {json.dumps(text)}")
+
+
+def stored(page: Page) -> t.Any:
+    """Return what the public node would read."""
+    return json.loads(page.value("localStorage.getItem('budgetguard_config')"))
+
+
+def colour(page: Page) -> str:
+    """Return the colour of the letters."""
+    value: str = page.value("getComputedStyle(document.getElementById('budgetguard-status')).color")
+    return value
+
+
+def check_nothing_leaked(page: Page, address: str) -> None:
+    """Fail if a secret is anywhere in the browser, or in an answer of the server."""
+    seen = page.value(
+        "document.documentElement.outerHTML + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)"
+    )
+    with urllib.request.urlopen(f"{address}/budgetguard/api/status") as answer:
+        seen += answer.read().decode()
+    seen += json.dumps(page.told)
+    assert not [secret for secret in SECRETS if secret in seen]
+
+
+def lose_config(place: Place) -> None:
+    (place.base / "budgetguard" / "budgetguard_backend_config.json").unlink()
+
+
+def lose_key(place: Place) -> None:
+    place.give()
+    place.key_file.unlink()
+
+
+YELLOWS: dict[str, t.Callable[[Place], None]] = {
+    "no_config": lose_config,
+    "no_key": lose_key,
+    "wrong_key": lambda place: place.give(key=STRANGER),
+    "expired": lambda place: place.give({**AWS, **gateway(days=-1)}),
+}
+
+
+def test_green_and_each_yellow(page: Page, comfyui: str, place: Place, tmp_path: Path) -> None:
+    """The tab follows the files, without a restart of ComfyUI, and says whom to call and what is the matter."""
+    place.give(AWS)
+    load(page, comfyui)
+    look(page, GREEN)
+    assert colour(page) == "rgb(143, 240, 164)"
+    assert stored(page) == {"credentials_status": {"nvidia": False, "aws": True, "azure": False, "gcp": False}}
+    assert page.value("document.querySelectorAll('.bg-panel input, .bg-panel textarea').length") == 0
+    page.screenshot(tmp_path / "green.png")
+    check_nothing_leaked(page, comfyui)
+    for reason, prepare in YELLOWS.items():
+        prepare(place)
+        look(page, YELLOW)
+        page.wait(f"document.getElementById('budgetguard-reason')?.dataset.reason === {json.dumps(reason)}")
+        assert colour(page) == "rgb(255, 216, 77)"
+        assert stored(page) == NOTHING
+        check_nothing_leaked(page, comfyui)
+        page.screenshot(tmp_path / f"{reason}.png")
+    place.give(AWS)
+    look(page, GREEN)
