@@ -20,10 +20,12 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts i
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_programs import (
     FAILURES,
+    PROBE_PROGRAM,
     READ_PROGRAM,
     WRITE_PROGRAM,
     command,
     output_lines,
+    probe_lines,
     program_input,
 )
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class PosixWorkstation:
-    """Runs the two programs over the connection of a task.
+    """Runs the programs over the connection of a task.
 
     :arg action: the action plugin, for its connection and become.
     :arg hide: secrets that must not appear in an error text, should the workstation send one back.
@@ -76,6 +78,22 @@ class PosixWorkstation:
         lines = self._run("budgetguard.techops reads the ComfyUI config", READ_PROGRAM, parameters)
         return parse_facts(lines)
 
+    def probe(
+        self, comfyui_path: str, key_path: str | None, key_lines: Sequence[str], python: str, probe: bytes
+    ) -> tuple[Facts, list[str], str]:
+        """Look at the same, and at the rest of the workstation by a Python program. One round trip.
+
+        :arg python: the interpreter to take; empty for ComfyUI's own, or else the system's.
+        :arg probe: what goes to the interpreter's standard input: one line of options, then the program.
+        :returns: the facts, the lines that tell of the interpreter and what it printed, and what it complained of.
+        """
+        parameters = [comfyui_path, key_path or "", str(len(key_lines)), *key_lines, python]
+        result = self._send("budgetguard.techops looks at the workstation", PROBE_PROGRAM, parameters, probe)
+        lines = output_lines(result["stdout"])
+        if lines is None:
+            raise self._failure(result, parameters)
+        return parse_facts(lines), probe_lines(result["stdout"]), self._harmless(result["stderr"])
+
     def write(
         self, facts: Facts, steps: Sequence[str], content: bytes = b"", aside: str = "", key_line: str = ""
     ) -> bool:
@@ -97,13 +115,17 @@ class PosixWorkstation:
         return True
 
     def _run(self, purpose: str, program: str, parameters: Sequence[str], content: bytes = b"") -> list[str]:
-        in_data = program_input(program, parameters, content)
-        line = command(purpose, program)
-        result = self._exchange(line, in_data) if self.can_take_input() else self._exchange_by_file(line, in_data)
+        result = self._send(purpose, program, parameters, content)
         lines = output_lines(result["stdout"])
         if lines is not None:
             return lines
         raise self._failure(result, parameters)
+
+    def _send(self, purpose: str, program: str, parameters: Sequence[str], content: bytes) -> dict[str, Any]:
+        """Run a program with its parameters and its content, in whatever way the connection has."""
+        in_data = program_input(program, parameters, content)
+        line = command(purpose, program)
+        return self._exchange(line, in_data) if self.can_take_input() else self._exchange_by_file(line, in_data)
 
     def _exchange(self, line: str, in_data: bytes) -> dict[str, Any]:
         """Run the command with data on standard input, also through become with a password."""

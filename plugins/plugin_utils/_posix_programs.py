@@ -4,10 +4,11 @@
 
 # Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""The two shell programs that look at, and change, the config and the key file of a POSIX workstation.
+"""The shell programs that look at, and change, the config and the key file of a POSIX workstation.
 
 The workstation needs a POSIX shell and the POSIX tools C(cat chmod cksum cp dd find id ln ls mkdir mv od rm sync),
-and no Python. All that differs between workstations goes through standard input: the program, its parameters, the
+and no Python. A third program is the first one with a look at the rest of the workstation after it, by Python if there
+is one. All that differs between workstations goes through standard input: the program, its parameters, the
 content. So nothing has to be quoted, nothing secret stands on a command line, any login shell will do (tcsh and fish,
 too), and because there is standard input the ssh plugin asks for no terminal that would turn line ends into CR LF.
 
@@ -194,6 +195,39 @@ if [ "$owner" = "$me" ] && cd -P "$base"; then
 fi
 say end
 """
+)
+
+# After the look, the rest of standard input goes to a Python: the one that was named, ComfyUI's own, or the system's.
+# One that is too old, or does not start, leaves the rest to the next one.
+PROBE_PROGRAM = (
+    READ_PROGRAM
+    + r"""
+IFS= read -r python || exit 1
+for candidate in "$python" "$base/venv/bin/python" "$base/.venv/bin/python" "${base%/*}/venv/bin/python" \
+    python3 /usr/libexec/platform-python python; do
+    case $candidate in
+        '') continue ;;
+        */*) [ -f "$candidate" ] && [ -x "$candidate" ] || continue ;;
+        *) command -v "$candidate" > /dev/null 2>&1 || continue ;;
+    esac
+    say "python $candidate"
+    "$candidate" -ISB -c '@BOOT@' "$base"
+    code=$?
+    say "python_ended $code"
+    case $code in
+        3|126|127) ;;
+        *) break ;;
+    esac
+done
+say done
+"""
+)
+
+# Ends with 3 before anything is read when the Python is older than the probe needs. Python 2 understands it, too.
+BOOT = (
+    "import sys; sys.version_info < (3, 8) and sys.exit(3); "
+    "r = sys.stdin.buffer; o = r.readline(); "
+    'exec(compile(r.read(), "probe", "exec"), {"__name__": "__main__", "OPTIONS": o})'
 )
 
 WRITE_PROGRAM = (
@@ -400,7 +434,8 @@ FAILURES = {
 
 def program_text(program: str) -> str:
     """Return a program as it is sent: constants filled in, indentation left out."""
-    for name, value in {"FILE": FILE, "FOLDER": FOLDER, "LARGEST": str(LARGEST_CONFIG), "MARKER": MARKER}.items():
+    values = {"FILE": FILE, "FOLDER": FOLDER, "LARGEST": str(LARGEST_CONFIG), "MARKER": MARKER, "BOOT": BOOT}
+    for name, value in values.items():
         program = program.replace(f"@{name}@", value)
     return "\n".join(line.strip() for line in program.strip().split("\n")) + "\n"
 
@@ -426,3 +461,10 @@ def output_lines(stdout: str) -> list[str] | None:
         return None
     lines = lines[lines.index(MARKER) + 1 :]
     return lines[: lines.index("end")] if "end" in lines else None
+
+
+def probe_lines(stdout: str) -> list[str]:
+    """Return the lines after the end of the look: which Python was found, what it printed, how it ended."""
+    lines = [line.rstrip("\r") for line in stdout.split("\n")]
+    after = lines[lines.index(MARKER) + 1 :] if MARKER in lines else []
+    return [line for line in after[after.index("end") + 1 :] if line] if "end" in after else []

@@ -67,13 +67,13 @@ class Endpoint:
 
 def endpoints_of(document: t.Mapping[str, t.Any]) -> list[Endpoint]:
     """Return all endpoints of a config; what is not shaped like one is left out."""
-    found = []
-    for node, providers in document.get("nim_endpoints", {}).items():
-        for provider, entries in providers.items() if isinstance(providers, dict) else ():
-            for entry in entries if isinstance(entries, list) else ():
-                if isinstance(entry, dict) and isinstance(entry.get("url"), str):
-                    found.append(_endpoint(str(node), str(provider), entry))
-    return found
+    return [
+        _endpoint(str(node), str(provider), entry)
+        for node, providers in document.get("nim_endpoints", {}).items()
+        for provider, entries in (providers.items() if isinstance(providers, dict) else ())
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, dict) and isinstance(entry.get("url"), str)
+    ]
 
 
 def _endpoint(node: str, provider: str, entry: dict[str, t.Any]) -> Endpoint:

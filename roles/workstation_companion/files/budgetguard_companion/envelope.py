@@ -4,9 +4,9 @@
 
 """Open the sealed config of a workstation. Pure: bytes and texts in, credentials out.
 
-The config holds endpoints in clear, and the artist's credentials as base64 of a Fernet token. Each line of the key file
-is C(v1) with the studio key, which is stretched with PBKDF2, or C(v2) with a key that is ready to use. During a rotation
-there are two lines.
+The config holds endpoints in clear, and the artist's credentials as base64 of a Fernet token. Each line of the key
+file is C(v1) with the studio key, which is stretched with PBKDF2, or C(v2) with a key that is ready to use. During a
+rotation there are two lines.
 """
 
 from __future__ import annotations

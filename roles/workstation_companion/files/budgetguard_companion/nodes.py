@@ -109,17 +109,18 @@ def build(workstation: Workstation) -> dict[str, type]:
     return {"BudgetGuardNIM": ImageNode, "BudgetGuardNIMText": TextNode}
 
 
+def _takes_any(_cls: type, nim: str) -> bool:
+    """Take any NIM: a list that a page loaded before the last run of TechOps may be old."""
+    return bool(nim)
+
+
 class _Base:
     """What both nodes have in common."""
 
     place: Workstation
     style: str
     CATEGORY = CATEGORY
-
-    @classmethod
-    def VALIDATE_INPUTS(cls, nim: str) -> bool:
-        """Take any NIM: a list that was loaded before the last run of TechOps may be old."""
-        return bool(nim)
+    VALIDATE_INPUTS = classmethod(_takes_any)
 
     @classmethod
     def common(cls) -> Node:

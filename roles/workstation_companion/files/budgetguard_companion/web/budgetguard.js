@@ -67,17 +67,17 @@ function draw() {
 }
 
 function statusBox() {
-    const box = element("div", status.text, status.ok ? "bg-status bg-green" : "bg-status bg-yellow");
+    const box = element("div", status.text, status.ok ? "bgc-status bgc-green" : "bgc-status bgc-yellow");
     box.id = "budgetguard-status";
     box.setAttribute("role", "status");
     return box;
 }
 
 function forTechOps() {
-    const box = element("div", "", "bg-reason");
+    const box = element("div", "", "bgc-reason");
     box.id = "budgetguard-reason";
     box.dataset.reason = status.reason ?? "";
-    box.append(element("div", "For TechOps", "bg-title"), element("div", status.detail ?? ""));
+    box.append(element("div", "For TechOps", "bgc-title"), element("div", status.detail ?? ""));
     if (status.cure) {
         box.append(element("div", status.cure));
     }
@@ -85,10 +85,10 @@ function forTechOps() {
 }
 
 function modesBox() {
-    const box = element("div", "", "bg-modes");
+    const box = element("div", "", "bgc-modes");
     const current = new Set(ourNodes().map((node) => value(node, "mode")));
     for (const mode of MODES) {
-        const button = element("button", mode, "bg-mode");
+        const button = element("button", mode, "bgc-mode");
         button.dataset.mode = mode;
         button.setAttribute("aria-pressed", String(current.size === 1 && current.has(mode)));
         button.onclick = () => switchAll(mode);
@@ -96,7 +96,7 @@ function modesBox() {
     }
     const whole = element("div");
     const note = ourNodes().length ? "How all BudgetGuard nodes choose where they run:" : "This workflow has no BudgetGuard node.";
-    whole.append(element("div", note, "bg-title"), box);
+    whole.append(element("div", note, "bgc-title"), box);
     return whole;
 }
 
@@ -105,13 +105,13 @@ function nodesBox() {
     box.id = "budgetguard-nodes";
     const names = Object.keys(status.nodes ?? {});
     if (names.length) {
-        box.append(element("div", "What runs where", "bg-title"));
+        box.append(element("div", "What runs where", "bgc-title"));
     }
     for (const name of names) {
-        box.append(element("div", name, "bg-node"));
+        box.append(element("div", name, "bgc-node"));
         for (const place of status.nodes[name]) {
             const words = [place.provider, place.target, place.gpu_tier, place.price, place.stale ? "not looked at lately" : ""];
-            box.append(element("div", words.filter(Boolean).join(" · "), "bg-place"));
+            box.append(element("div", words.filter(Boolean).join(" · "), "bgc-place"));
         }
     }
     return box;
@@ -236,18 +236,18 @@ function lines(context, text, width) {
 // -- ComfyUI ----------------------------------------------------------------------------------------------------------
 
 const STYLE = `
-.bg-panel { padding: 8px; font-size: 13px; overflow-y: auto; height: 100%; box-sizing: border-box; }
-.bg-status { padding: 10px; border-radius: 4px; font-weight: 600; }
-.bg-green { background: #14491e; color: #8ff0a4; }
-.bg-yellow { background: #4a3a10; color: #ffd84d; }
-.bg-reason { margin-top: 8px; padding: 8px; border: 1px solid #7a6420; border-radius: 4px; overflow-wrap: anywhere; }
-.bg-title { margin: 12px 0 4px; opacity: 0.75; }
-.bg-reason .bg-title { margin-top: 0; }
-.bg-modes { display: flex; gap: 4px; flex-wrap: wrap; }
-.bg-mode { padding: 6px 10px; border-radius: 4px; border: 1px solid #777; background: transparent; color: inherit; cursor: pointer; }
-.bg-mode[aria-pressed="true"] { background: #2b5f9e; color: #fff; border-color: #2b5f9e; }
-.bg-node { margin-top: 8px; font-weight: 600; }
-.bg-place { opacity: 0.85; }
+.bgc-panel { padding: 8px; font-size: 13px; overflow-y: auto; height: 100%; box-sizing: border-box; }
+.bgc-status { padding: 10px; border-radius: 4px; font-weight: 600; }
+.bgc-green { background: #14491e; color: #8ff0a4; }
+.bgc-yellow { background: #4a3a10; color: #ffd84d; }
+.bgc-reason { margin-top: 8px; padding: 8px; border: 1px solid #7a6420; border-radius: 4px; overflow-wrap: anywhere; }
+.bgc-title { margin: 12px 0 4px; opacity: 0.75; }
+.bgc-reason .bgc-title { margin-top: 0; }
+.bgc-modes { display: flex; gap: 4px; flex-wrap: wrap; }
+.bgc-mode { padding: 6px 10px; border-radius: 4px; border: 1px solid #777; background: transparent; color: inherit; cursor: pointer; }
+.bgc-mode[aria-pressed="true"] { background: #2b5f9e; color: #fff; border-color: #2b5f9e; }
+.bgc-node { margin-top: 8px; font-weight: 600; }
+.bgc-place { opacity: 0.85; }
 `;
 
 app.registerExtension({
@@ -261,7 +261,7 @@ app.registerExtension({
             tooltip: "BudgetGuard",
             type: "custom",
             render(container) {
-                panel = element("div", "", "bg-panel");
+                panel = element("div", "", "bgc-panel");
                 container.replaceChildren(panel);
                 draw();
                 look();
