@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 from tests.companion.browser import Page
-from tests.companion.studio import AWS, SECRETS, STRANGER, Place, gateway
+from tests.companion.studio import AWS, NVIDIA, SECRETS, STRANGER, Place, gateway, nodes
 
 GREEN = "✓ Server Credentials Found"
 YELLOW = "⚠ Server Credentials Not Found - call your TechOps technician"
@@ -91,3 +91,55 @@ def test_green_and_each_yellow(page: Page, comfyui: str, place: Place, tmp_path:
         page.screenshot(tmp_path / f"{reason}.png")
     place.give(AWS)
     look(page, GREEN)
+
+
+def add_node(page: Page) -> None:
+    """Put a node into the workflow as artists do, and call it ``node``."""
+    page.value("window.node = LiteGraph.createNode('BudgetGuardNIM'); app.graph.add(node); null")
+
+
+def widget(page: Page, name: str) -> t.Any:
+    """Return what a widget of the first node says."""
+    return page.value(f"app.graph._nodes[0].widgets.find((one) => one.name === {json.dumps(name)}).value")
+
+
+def press(page: Page, mode: str) -> None:
+    """Press a button of the tab and wait until it counts for all nodes."""
+    button = f"document.querySelector('.bgc-mode[data-mode=\"{mode}\"]')"
+    page.wait(f"{button} && ({button}.click(), true)")
+    page.wait(f"{button}.getAttribute('aria-pressed') === 'true'")
+
+
+def test_modes(page: Page, comfyui: str, place: Place, tmp_path: Path) -> None:
+    """New nodes are MANUAL; what was chosen by hand comes back, also after the workflow was saved and loaded."""
+    dead = {"url": "http://127.0.0.1:9", "gpu_tier": "l40s", "price_per_hour": 1, "currency": "USD"}
+    hosted = {"url": "https://ai.example/flux", "gpu_tier": "hosted", "price_per_image": 0.04, "currency": "USD"}
+    place.give(
+        {**AWS, **NVIDIA}, nodes(FLUX_Dev=[("aws", dead), ("nvidia-hosted", hosted)], FLUX_Canny=[("aws", dead)])
+    )
+    load(page, comfyui)
+    page.value("app.graph.clear(); null")
+    add_node(page)
+    look(page, GREEN)
+    assert (widget(page, "mode"), widget(page, "provider")) == ("MANUAL", "auto")
+    page.value("app.graph._nodes[0].widgets.find((one) => one.name === 'nim').value = 'FLUX Dev'; null")
+    page.value("app.graph._nodes[0].widgets.find((one) => one.name === 'provider').value = 'gcp'; null")
+    press(page, "LOWEST PRICE")
+    page.wait("app.graph._nodes[0].budgetguardText?.includes('0.0400 USD per image')")
+    assert widget(page, "provider") == "nvidia-hosted"
+    page.value("app.canvas.ds.reset(); app.canvas.ds.offset = [420, 120]; app.canvas.setDirty(true, true); null")
+    page.screenshot(tmp_path / "lowest_price.png")
+    add_node(page)
+    assert page.value("node.widgets.find((one) => one.name === 'mode').value") == "MANUAL"
+    page.value("app.graph.remove(node); null")
+    saved = page.value("JSON.stringify(app.graph.serialize())")
+    assert "https://" not in saved
+    page.value("app.graph.clear(); null")
+    page.value(f"app.loadGraphData(JSON.parse({json.dumps(saved)})).then(() => null)")
+    page.wait("app.graph._nodes.length === 1 && app.graph._nodes[0].budgetguardText?.includes('nvidia-hosted')")
+    assert widget(page, "mode") == "LOWEST PRICE"
+    press(page, "LOCAL")
+    page.wait("app.graph._nodes[0].budgetguardText?.includes('does not run on a machine of the studio')")
+    press(page, "MANUAL")
+    assert widget(page, "provider") == "gcp"
+    check_nothing_leaked(page)

@@ -31,11 +31,9 @@ Tick = t.Callable[[float], None]
 class Client:
     """Asks with the credentials of one workstation."""
 
-    def __init__(self, credentials: Credentials, status_url: str = STATUS_URL, poll: float = POLL_SECONDS) -> None:
+    def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._secrets = secrets_of(credentials)
-        self._status_url = status_url
-        self._poll = poll
         self._context: ssl.SSLContext | None = None
 
     async def down(self, endpoints: t.Sequence[Endpoint]) -> dict[str, str]:
@@ -114,8 +112,8 @@ class Client:
             number = said.get("NVCF-REQID", "")
             if not number or not all(letter.isalnum() or letter == "-" for letter in number):
                 raise RequestError(f"{endpoint.place()} took the request and gave it no number: try again.")
-            await asyncio.sleep(self._poll)
-            status, said, content = await self._send(endpoint, "GET", self._status_url + number, None, limit)
+            await asyncio.sleep(POLL_SECONDS)
+            status, said, content = await self._send(endpoint, "GET", STATUS_URL + number, None, limit)
         if status != 200:
             raise refusal(endpoint, status, content, self._secrets)
         return content
