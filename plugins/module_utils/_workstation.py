@@ -69,6 +69,10 @@ ENDPOINT_FIELDS = (
     "auth",
     "stale",
     "mode",
+    "model",
+    "price_per_hour",
+    "price_per_image",
+    "currency",
 )
 URL_FIELDS = ("url", "infer_url", "health_url")
 NOT_SHOWN = "(not shown)"

@@ -15,8 +15,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.budgetguard.techops.plugins.action import comfyui_companion
+from ansible_collections.budgetguard.techops.plugins.modules import comfyui_companion as documentation
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _companion_install as install
 from tests.companion.studio import PACKAGE
 from tests.ssh.playing import Outcome, Stage
@@ -284,3 +286,12 @@ def test_the_role_refuses_in_one_sentence(stage: Stage, base: Path, tmp_path: Pa
     played = play(stage, hosts)
     assert "has no wheel of cryptography" in played.of("ws-1", ACTION)["msg"]
     assert played.of("ws-2", ACTION)["msg"].startswith("There is no folder")
+
+
+def test_the_documented_options_are_the_real_ones() -> None:
+    """No gate checks that for actions."""
+    compared = ("type", "choices", "default", "required")
+    told = yaml.safe_load(documentation.DOCUMENTATION)["options"]
+    shown = {name: {key: option[key] for key in compared if key in option} for name, option in told.items()}
+    spec = comfyui_companion.ARGUMENT_SPEC
+    assert shown == {name: {key: option[key] for key in compared if key in option} for name, option in spec.items()}

@@ -126,7 +126,7 @@ def with_nims(scenario: Callable[[Nims], Awaitable[None]]) -> None:
 async def execute(place: Place, kind: str, **inputs: t.Any) -> tuple[t.Any, str]:
     """Run a node; return its value and what it says, which must not hold a secret."""
     node: t.Any = nodes.build(station(place))[kind]()
-    usual = {"mode": "MANUAL", "provider": "auto", "prompt": "a red fox"}
+    usual: dict[str, t.Any] = {"mode": "MANUAL", "provider": "auto", "prompt": "a red fox"}
     usual.update(
         {"BudgetGuardNIM": {"nim": "FLUX Dev", **IMAGE}, "BudgetGuardNIMText": {"nim": "Llama 3", **TEXT}}[kind]
     )
@@ -321,6 +321,10 @@ def test_language_models_give_text(place: Place) -> None:
         kinds = nodes.build(station(place))
         inputs = [t.cast(t.Any, kind).INPUT_TYPES()["required"]["nim"][0] for kind in kinds.values()]
         assert inputs == [["FLUX Dev"], ["Llama 3"]]
+        place.give(AWS, endpoints_of(Llama_3=[("local", {**entry, "model": "meta/llama-31-8b-instruct"})]))
+        assert (await execute(place, "BudgetGuardNIMText"))[0] == "Hello."
+        place.give(AWS, endpoints_of(Llama_3=[("local", {**entry, "model": "meta/llama-2"})]))
+        assert "has no model meta/llama-2" in await problem_of(place, "BudgetGuardNIMText")
 
     with_nims(scenario)
 

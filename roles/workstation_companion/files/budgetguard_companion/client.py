@@ -16,7 +16,7 @@ import aiohttp
 
 from .endpoints import Endpoint
 from .envelope import Credentials
-from .messages import RequestError, first_model, headers, refusal, secrets_of
+from .messages import RequestError, headers, model, refusal, secrets_of
 
 STATUS_URL = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status/"
 LOOK_SECONDS = 4.0
@@ -73,14 +73,10 @@ class Client:
 
     async def model(self, endpoint: Endpoint) -> str:
         """Return the name of the model to ask for. Raises RequestError."""
-        if endpoint.model:
-            return endpoint.model
-        if endpoint.provider == "nvidia-hosted":
-            raise RequestError(f"The config does not say which model {endpoint.node} is: call your TechOps technician.")
         status, _said, body = await self._send(endpoint, "GET", f"{endpoint.url}/v1/models", None, LOOK_SECONDS)
         if status != 200:
             raise refusal(endpoint, status, body, self._secrets)
-        return first_model(endpoint, body)
+        return model(endpoint, body)
 
     async def ask(self, endpoint: Endpoint, body: dict[str, t.Any], limit: float, tick: Tick) -> bytes:
         """Send a request and return the body of the answer. What C(tick) raises ends it, as the time limit does.

@@ -160,15 +160,25 @@ def text(endpoint: Endpoint, body: bytes) -> str:
     return content
 
 
-def first_model(endpoint: Endpoint, body: bytes) -> str:
-    """Return the model that a NIM of one's own serves. Raises RequestError."""
-    try:
-        name = _mapping(endpoint, body)["data"][0]["id"]
-    except (KeyError, IndexError, TypeError):
-        name = None
-    if not isinstance(name, str):
-        raise _strange(endpoint, "no model")
-    return name
+def model(endpoint: Endpoint, body: bytes) -> str:
+    """Return which model of a list to ask for: the one of the config, or the only one of a NIM of one's own.
+
+    NVIDIA's names differ from those of its images in dots and hyphens. Raises RequestError.
+    """
+    listed = _mapping(endpoint, body).get("data")
+    names = [item.get("id") for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    found = [name for name in names if isinstance(name, str)]
+    if endpoint.model:
+        found = [name for name in found if _comparable(name) == _comparable(endpoint.model)]
+    elif endpoint.provider == "nvidia-hosted":
+        found = []
+    if not found:
+        raise RequestError(f"{endpoint.place()} has no model {endpoint.model or endpoint.node}: {CALL}.")
+    return found[0]
+
+
+def _comparable(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _mapping(endpoint: Endpoint, body: bytes) -> dict[str, t.Any]:

@@ -120,7 +120,7 @@ class _Base:
     place: Workstation
     style: str
     CATEGORY = CATEGORY
-    VALIDATE_INPUTS = classmethod(_takes_any)
+    VALIDATE_INPUTS: t.Any = classmethod(_takes_any)
 
     @classmethod
     def common(cls) -> Node:
