@@ -253,6 +253,12 @@ def host(base: Path, **variables: t.Any) -> dict[str, t.Any]:
     }
 
 
+def switched(stage: Stage, hosts: dict[str, dict[str, t.Any]], *arguments: str) -> Outcome:
+    """Run the last play of the playbook workstations, in which the switch is."""
+    plays = yaml.safe_load((layout.ROOT / "playbooks" / "workstations.yml").read_text())
+    return stage.play(hosts, plays[-1]["tasks"], *arguments)
+
+
 def play(stage: Stage, hosts: dict[str, dict[str, t.Any]], *arguments: str, tasks_from: str = "main") -> Outcome:
     """Run the role."""
     role = {"name": "budgetguard.techops.workstation_companion", "tasks_from": tasks_from}
@@ -261,11 +267,14 @@ def play(stage: Stage, hosts: dict[str, dict[str, t.Any]], *arguments: str, task
 
 def test_the_role(stage: Stage, base: Path) -> None:
     """Check mode, run, second run, removal: real plays, with ComfyUI's own Python and none of Ansible's."""
-    hosts = {"ws-1": host(base)}
-    checked = play(stage, hosts, "--check", "--diff").require_success().of("ws-1", ACTION)
+    hosts = {"ws-1": host(base, workstation_companion=True), "ws-2": host(base / "switched off")}
+    checked = switched(stage, hosts, "--check", "--diff").require_success().of("ws-1", ACTION)
     assert snapshot(base) == {}
-    done = play(stage, hosts, "--diff").require_success().of("ws-1", ACTION)
+    outcome = switched(stage, hosts, "--diff").require_success()
+    assert outcome.changed() == {"ws-1"}
+    done = outcome.of("ws-1", ACTION)
     assert done == checked
+    del hosts["ws-2"]
     assert (done["changed"], done["restart_needed"], done["library"]) == (True, True, "present")
     assert "routes.py" in done["diff"]["after"]
     again = play(stage, hosts).require_success()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import json
+import ssl
 import sys
 import types
 import typing as t
@@ -21,6 +23,7 @@ from aiohttp import web
 from budgetguard_companion import client, nodes, routes
 from budgetguard_companion.workstation import Workstation
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _ca
 from tests.companion.studio import AWS, NVIDIA, PACKAGE, SECRETS, Place, gateway
 from tests.companion.studio import nodes as endpoints_of
 from tests.sandbox.http import HttpRequest
@@ -104,7 +107,7 @@ def station(place: Place) -> Workstation:
     return Workstation(place.base, place.base / "custom_nodes" / PACKAGE.name, {})
 
 
-def with_nims(scenario: Callable[[Nims], Awaitable[None]]) -> None:
+def with_nims(scenario: Callable[[Nims], Awaitable[None]], tls: ssl.SSLContext | None = None) -> None:
     """Run a scenario while the NIMs are up."""
 
     async def run() -> None:
@@ -113,7 +116,7 @@ def with_nims(scenario: Callable[[Nims], Awaitable[None]]) -> None:
         application.router.add_route("*", "/{path:.*}", nims.handle)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
         nims.port = runner.addresses[0][1]
         try:
             await scenario(nims)
@@ -159,6 +162,29 @@ def test_makes_an_image_through_the_gateway(place: Place) -> None:
         assert nims.asked == [("POST", "/flux/v1/infer", f"Bearer token-{CANARY}", expected)]
 
     with_nims(scenario)
+
+
+def test_the_studios_own_authority_is_believed_at_its_gateways_alone(place: Place, tmp_path: Path) -> None:
+    """A gateway's certificate of the studio's authority is good; anything else with it is not asked."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    root, key = _ca.new_ca("example-studio", now)
+    pem = tmp_path / "gateway.pem"
+    pem.write_text("".join(_ca.leaf(root, key, ["127.0.0.1"], now)))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem)
+    given = gateway(**{"CA Certificate": root})
+
+    async def scenario(nims: Nims) -> None:
+        entry = {**nims.entry("flux"), "url": nims.url("flux").replace("http:", "https:")}
+        place.give(given, endpoints_of(FLUX_Dev=[("azure", {**entry, "auth": "gateway"})]))
+        await execute(place, "BudgetGuardNIM")
+        place.give(gateway(), endpoints_of(FLUX_Dev=[("azure", {**entry, "auth": "gateway"})]))
+        assert "certificate is not to be trusted" in await problem_of(place, "BudgetGuardNIM", provider="azure")
+        place.give(given, endpoints_of(FLUX_Dev=[("azure", {**entry, "auth": "none"})]))
+        assert "certificate that is not to be trusted" in await problem_of(place, "BudgetGuardNIM")
+        assert len(nims.posts()) == 1
+
+    with_nims(scenario, tls)
 
 
 def test_an_image_goes_in_for_canny(place: Place) -> None:

@@ -22,6 +22,7 @@ STATUS_URL = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status/"
 LOOK_SECONDS = 4.0
 POLL_SECONDS = 1.0
 TICK_SECONDS = 0.5
+NO_ANSWER, NO_TRUST = 0, -1
 LARGEST_ANSWER = 256 * 1024 * 1024
 
 Tick = t.Callable[[float], None]
@@ -45,7 +46,8 @@ class Client:
         """Return what the gateways say to the token: C(revoked), C(refused), or None if one takes it or none says."""
         firsts = {urlsplit(one.url).netloc: one for one in endpoints if one.auth == "gateway" and one.health_url}
         answers = await asyncio.gather(*(self._knock(one) for one in firsts.values()))
-        if any(status not in (0, 401, 403) for status in answers) or not any(answers):
+        said = [status for status in answers if status not in (NO_ANSWER, NO_TRUST)]
+        if not said or any(status not in (401, 403) for status in said):
             return None
         return "revoked" if 403 in answers else "refused"
 
@@ -53,12 +55,12 @@ class Client:
         if endpoint.health_url is None:
             return ""
         status = await self._knock(endpoint)
-        if status == 0:
-            return "cannot be reached"
-        return "" if status == 200 else "is not ready"
+        return {NO_ANSWER: "cannot be reached", NO_TRUST: "shows a certificate that is not to be trusted", 200: ""}.get(
+            status, "is not ready"
+        )
 
     async def _knock(self, endpoint: Endpoint) -> int:
-        """Return the status with which an endpoint's health is told; 0 if there is no answer."""
+        """Return the status with which an endpoint's health is told, or why there is none."""
         try:
             asked = headers(endpoint, self._credentials)
             async with (
@@ -68,8 +70,10 @@ class Client:
                 ) as answer,
             ):
                 return answer.status
+        except (aiohttp.ClientSSLError, ssl.SSLError):
+            return NO_TRUST
         except (RequestError, aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
-            return 0
+            return NO_ANSWER
 
     async def model(self, endpoint: Endpoint) -> str:
         """Return the name of the model to ask for. Raises RequestError."""
