@@ -18,6 +18,7 @@ from tests.ssh.playing import Stage, make_comfyui
 
 ACTION = "budgetguard.techops.comfyui_companion"
 ROLE = "budgetguard.techops.workstation_companion"
+PATIENT = {"ANSIBLE_TIMEOUT": "120"}  # A busy machine takes its time to let root become the artist.
 PYTHON = """#!/bin/sh
 echo '{"library": true, "comfyui": true, "pip": false, "tag": "cpython-312", "version": [3, 12]}'
 """
@@ -44,12 +45,12 @@ def test_root_installs_as_the_owner_in_one_round_trip(stage: Stage, sshd: Sshd, 
     for user in ("", artist.name):
         before = sshd.sessions()
         hosts = {"ws-1": {**sshd.host("root"), **values, "workstation_companion_user": user}}
-        done = stage.play(hosts, tasks).require_success()
+        done = stage.play(hosts, tasks, environment=PATIENT).require_success()
         counts.append((done.of("ws-1", ACTION)["changed"], sshd.sessions() - before))
     assert counts == [(True, 2), (False, 1)]
     files = [path for path in (base / "custom_nodes").rglob("*") if path.is_file()]
     assert len(files) > 10
     assert {pwd.getpwuid(path.stat().st_uid).pw_name for path in (base / "custom_nodes", *files)} == {artist.name}
     os.chown(base / "custom_nodes", 0, 0)
-    failed = stage.play(hosts, tasks).of("ws-1", ACTION)
+    failed = stage.play(hosts, tasks, environment=PATIENT).of("ws-1", ACTION)
     assert "belongs to the user with the id 0, not to the owner of ComfyUI's folder" in failed["msg"]
