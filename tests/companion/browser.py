@@ -39,7 +39,7 @@ SWITCHES = (
     "--remote-debugging-port=0",
     "--window-size=1280,800",
 )
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds until a page counts as broken. Long, because the machine may be busy."""
 
 

@@ -70,4 +70,4 @@ class Place:
         self.key_file.parent.mkdir(exist_ok=True)
         self.key_file.write_text(lines, encoding="utf-8")
         settings = self.base / "custom_nodes" / PACKAGE.name / "settings.json"
-        settings.write_text(json.dumps({"key_path": str(self.key_file), "time_limit": 20}), encoding="utf-8")
+        settings.write_text(json.dumps({"key_path": str(self.key_file), "time_limit": 900}), encoding="utf-8")

@@ -190,9 +190,14 @@ def _ticker(limit: int, node_id: str) -> t.Callable[[float], None]:
     """Return what ends a request that the artist cancelled, and moves the progress bar with the time limit."""
     try:
         check = importlib.import_module("comfy.model_management").throw_exception_if_processing_interrupted
-        bar = importlib.import_module("comfy.utils").ProgressBar(limit, node_id=node_id)
-    except (ImportError, TypeError):
+        progress_bar = importlib.import_module("comfy.utils").ProgressBar
+    except ImportError:
         return lambda _seconds: None
+    try:
+        bar = progress_bar(limit, node_id=node_id)
+    except TypeError:
+        # Older ones know by themselves which node is running.
+        bar = progress_bar(limit)
 
     def tick(seconds: float) -> None:
         check()
