@@ -23,10 +23,11 @@ NVIDIA = {"nvidia": {"NVIDIA API Key / NGC API Key": f"nvapi-{CANARY}"}}
 AWS = {"aws": {"Access Key ID": "AKIAEXAMPLE", "Secret Access Key": CANARY}}
 
 
-def gateway(days: float = 30, **more: str) -> dict[str, dict[str, str]]:
-    """Return credentials with a token that ends in some days."""
+def gateway(days: float = 30, authority: str | None = None) -> dict[str, dict[str, str]]:
+    """Return credentials with a token that ends in some days, and with the studio's authority if there is one."""
     ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
-    return {"gateway": {"Token": f"token-{CANARY}", "Expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}", **more}}
+    root = {"CA Certificate": authority} if authority else {}
+    return {"gateway": {"Token": f"token-{CANARY}", "Expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}", **root}}
 
 
 def nodes(**entries: list[tuple[str, dict[str, t.Any]]]) -> _workstation.Endpoints:
@@ -47,7 +48,7 @@ class Place:
 
     def give(
         self,
-        credentials: _envelope.Credentials = AWS,
+        credentials: _envelope.Credentials | None = None,
         endpoints: _workstation.Endpoints | None = None,
         key: str = KEY,
         version: int = 2,
@@ -55,7 +56,7 @@ class Place:
         """Put a sealed config there, and the key file that goes with the workstation's usual key."""
         wanted = _workstation.Wanted(
             nim_endpoints=endpoints if endpoints is not None else nodes(FLUX_Dev=[("aws", endpoint())]),
-            credentials=credentials,
+            credentials=AWS if credentials is None else credentials,
             key=key,
             encryption_version=version,
             mode="workstation:ws-1",

@@ -173,7 +173,7 @@ def test_the_studios_own_authority_is_believed_at_its_gateways_alone(place: Plac
     pem.write_text("".join(_ca.leaf(root, key, ["127.0.0.1"], now)))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(pem)
-    given = gateway(**{"CA Certificate": root})
+    given = gateway(authority=root)
 
     async def scenario(nims: Nims) -> None:
         entry = {**nims.entry("flux"), "url": nims.url("flux").replace("http:", "https:")}

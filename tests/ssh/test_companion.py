@@ -52,5 +52,6 @@ def test_root_installs_as_the_owner_in_one_round_trip(stage: Stage, sshd: Sshd, 
     assert len(files) > 10
     assert {pwd.getpwuid(path.stat().st_uid).pw_name for path in (base / "custom_nodes", *files)} == {artist.name}
     os.chown(base / "custom_nodes", 0, 0)
+    hosts = {"ws-1": {**sshd.host("root"), **values, "workstation_companion_user": artist.name}}
     failed = stage.play(hosts, tasks, environment=PATIENT).of("ws-1", ACTION)
     assert "belongs to the user with the id 0, not to the owner of ComfyUI's folder" in failed["msg"]

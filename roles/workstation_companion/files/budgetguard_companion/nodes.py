@@ -194,14 +194,14 @@ def _ticker(limit: int, node_id: str) -> t.Callable[[float], None]:
     except ImportError:
         return lambda _seconds: None
     try:
-        bar = progress_bar(limit, node_id=node_id)
+        progress = progress_bar(limit, node_id=node_id)
     except TypeError:
         # Older ones know by themselves which node is running.
-        bar = progress_bar(limit)
+        progress = progress_bar(limit)
 
     def tick(seconds: float) -> None:
         check()
-        bar.update_absolute(min(int(seconds), limit - 1), limit)
+        progress.update_absolute(min(int(seconds), limit - 1), limit)
 
     return tick
 
