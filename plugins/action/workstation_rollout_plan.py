@@ -39,6 +39,8 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows impor
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import plain, version_for
 
 PREFIX = "workstation_config_"
+# The switch for what another role installs.
+COMPANION = "workstation_companion"
 SPEC = Path("meta", "argument_specs.yml")
 
 Values = dict[str, t.Any]
@@ -83,6 +85,7 @@ class ActionModule(ActionBase):
             serial=list(plan.serial),
             canaries=list(plan.canaries),
             own_nims=[name for name, values in found.items() if values.get(f"{PREFIX}own_nims")],
+            companions=[name for name, values in found.items() if values[COMPANION]],
             load_credential=[name for name, values in found.items() if values.get(f"{PREFIX}load_credential_unit")],
         )
         return result
@@ -127,6 +130,7 @@ class ActionModule(ActionBase):
         problems += checks.problems(values, windows)
         if values.get(f"{PREFIX}stored_credentials") is True:
             problems += _stored_problems(task_vars["hostvars"][name])
+        values[COMPANION] = boolean(templar.template(variables.get(COMPANION, False)), strict=False)
         return values, problems
 
     def _variables(self, name: str, task_vars: Values) -> Values:

@@ -183,6 +183,10 @@ def _entries(
                 # NVIDIA's hosted service wants the key; in front of a NIM of our own a gateway may want a token.
                 "auth": "bearer" if target["provider"] == "nvidia" else deployment.get("auth") or "none",
             }
+            image = catalog[node].image if node in catalog else None
+            if target["provider"] == "nvidia" and entry["api_style"] == "openai" and image:
+                # Several language models share one address at NVIDIA.
+                entry["model"] = "/".join(image.split("/")[-2:])
             if len(served) > 1:
                 entry["mode"] = variants.get(node)
             row = (prices or {}).get((str(target["target"]), str(deployment.get("name"))))

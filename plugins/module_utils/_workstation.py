@@ -73,6 +73,7 @@ ENDPOINT_FIELDS = (
     "auth",
     "stale",
     "mode",
+    "model",
     *_price_export.FIELDS,
 )
 URL_FIELDS = ("url", "infer_url", "health_url")

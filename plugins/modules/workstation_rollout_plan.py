@@ -93,6 +93,12 @@ own_nims:
   type: list
   elements: str
   sample: []
+companions:
+  description: Workstations that get the companion, too.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 load_credential:
   description: Workstations where systemd is to hand the key to a service.
   returned: success

@@ -92,13 +92,25 @@ class PosixWorkstation:
             ComfyUI's own, or else the system's.
         :returns: the facts, and what the program has answered, or why it has not.
         """
-        parameters = [comfyui_path, key_path or "", str(len(key_lines)), *key_lines, str(options["python"])]
-        content = f"{json.dumps(dict(options))}\n{inspect.getsource(_workstation_probe)}".encode()
-        result = self._send("budgetguard.techops looks at the workstation", PROBE_PROGRAM, parameters, content)
+        program = f"{json.dumps(dict(options))}\n{inspect.getsource(_workstation_probe)}".encode()
+        facts, told, complaint = self.run_python(comfyui_path, key_path, key_lines, str(options["python"]), program)
+        return facts, probe_answer(told, complaint)
+
+    def run_python(
+        self, comfyui_path: str, key_path: str | None, key_lines: Sequence[str], python: str, program: bytes
+    ) -> tuple[Facts, list[str], str]:
+        """Look at the same, and at the rest of the workstation by a Python program. One round trip.
+
+        :arg python: the interpreter to take; empty for ComfyUI's own, or else the system's.
+        :arg program: what goes to the interpreter's standard input: one line of options, then the program.
+        :returns: the facts, the lines that tell of the interpreter and what it printed, and what it complained of.
+        """
+        parameters = [comfyui_path, key_path or "", str(len(key_lines)), *key_lines, python]
+        result = self._send("budgetguard.techops looks at the workstation", PROBE_PROGRAM, parameters, program)
         lines = output_lines(result["stdout"])
         if lines is None:
             raise self._failure(result, parameters)
-        return parse_facts(lines), probe_answer(probe_lines(result["stdout"]), self._harmless(result["stderr"]))
+        return parse_facts(lines), probe_lines(result["stdout"]), self._harmless(result["stderr"])
 
     def write(
         self, facts: Facts, steps: Sequence[str], content: bytes = b"", aside: str = "", key_line: str = ""

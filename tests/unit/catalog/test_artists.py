@@ -126,6 +126,21 @@ def test_api_style(node: str, kind: str, style: str) -> None:
     assert endpoints[node]["aws"][0]["api_style"] == style
 
 
+@pytest.mark.parametrize(
+    ("provider", "node", "model"),
+    [
+        ("nvidia", "Llama 3.1", "meta/llama-3.1-8b-instruct"),
+        ("nvidia", "FLUX Dev", None),
+        ("nvidia", "Unknown", None),
+        ("aws", "Llama 3.1", None),
+    ],
+)
+def test_language_models_at_nvidia_say_their_name(provider: str, node: str, model: str | None) -> None:
+    kind = "image" if node == "FLUX Dev" else "llm"
+    [[entry]] = document([target("one", provider, deployment(node=node, kind=kind))])["nim_endpoints"][node].values()
+    assert entry.get("model") == model
+
+
 def test_one_deployment_for_several_nodes() -> None:
     served = deployment(
         serves=["FLUX Dev", "FLUX Canny", "FLUX Depth"],

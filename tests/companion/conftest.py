@@ -1,0 +1,58 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A workstation with the companion, its ComfyUI, and a browser on it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.companion import browser as browsers
+from tests.companion.studio import PACKAGE, Place
+from tests.tools import layout
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Return a workstation with the companion and without a config."""
+    base = tmp_path / "ComfyUI"
+    (base / "custom_nodes").mkdir(parents=True)
+    shutil.copytree(PACKAGE, base / "custom_nodes" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return Place(base, tmp_path / "keys" / "studio.key")
+
+
+@pytest.fixture
+def comfyui(place: Place) -> t.Iterator[str]:
+    """Start the stand-in of ComfyUI; return its address."""
+    command = [sys.executable, "-B", "-m", "tests.companion.comfyui", str(place.base)]
+    with subprocess.Popen(command, cwd=layout.ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        assert port.isdigit()
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[browsers.Browser]:
+    """Start a headless browser."""
+    if browsers.program() is None:
+        pytest.skip("chromium is not on this machine; on Debian it comes with chromium")
+    running = browsers.Browser(tmp_path_factory.mktemp("browser"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def page(browser: browsers.Browser) -> t.Iterator[browsers.Page]:
+    """Open a tab."""
+    opened = browser.page()
+    yield opened
+    opened.close()

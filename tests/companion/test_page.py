@@ -1,0 +1,145 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The companion in the real frontend of ComfyUI: what artists see, and what their browser gets to know."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+from tests.companion.browser import Page
+from tests.companion.studio import AWS, NVIDIA, SECRETS, STRANGER, Place, gateway, nodes
+
+GREEN = "✓ Server Credentials Found"
+YELLOW = "⚠ Server Credentials Not Found - call your TechOps technician"
+NOTHING = {"credentials_status": {"nvidia": False, "aws": False, "azure": False, "gcp": False}}
+
+
+def load(page: Page, address: str) -> None:
+    """Load ComfyUI and wait until it is up."""
+    page.go(address)
+    page.wait("window.app?.graph && window.app?.extensionManager && window.LiteGraph && true")
+    page.wait("app.extensionManager.getSidebarTabs().some((tab) => tab.id === 'budgetguard')")
+
+
+def look(page: Page, text: str) -> None:
+    """Open the tab anew, and wait until its box says this."""
+    page.value("app.extensionManager.sidebarTab.activeSidebarTabId = null")
+    page.wait("!document.getElementById('budgetguard-status')")
+    page.value("app.extensionManager.sidebarTab.activeSidebarTabId = 'budgetguard'")
+    page.wait(f"document.getElementById('budgetguard-status')?.textContent === {json.dumps(text)}")
+
+
+def stored(page: Page) -> t.Any:
+    """Return what the public node would read."""
+    return json.loads(page.value("localStorage.getItem('budgetguard_config')"))
+
+
+def colour(page: Page) -> str:
+    """Return the colour of the letters."""
+    value: str = page.value("getComputedStyle(document.getElementById('budgetguard-status')).color")
+    return value
+
+
+def check_nothing_leaked(page: Page) -> None:
+    """Fail if a secret is anywhere in the browser, or in an answer of the server."""
+    seen = page.value(
+        "document.documentElement.outerHTML + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)"
+    )
+    seen += page.value("fetch('/budgetguard/api/status').then((answer) => answer.text())")
+    seen += json.dumps(page.told)
+    assert not [secret for secret in SECRETS if secret in seen]
+
+
+def lose_config(place: Place) -> None:
+    (place.base / "budgetguard" / "budgetguard_backend_config.json").unlink()
+
+
+def lose_key(place: Place) -> None:
+    place.give()
+    place.key_file.unlink()
+
+
+YELLOWS: dict[str, t.Callable[[Place], None]] = {
+    "no_config": lose_config,
+    "no_key": lose_key,
+    "wrong_key": lambda place: place.give(key=STRANGER),
+    "expired": lambda place: place.give({**AWS, **gateway(days=-1)}),
+}
+
+
+def test_green_and_each_yellow(page: Page, comfyui: str, place: Place, tmp_path: Path) -> None:
+    """The tab follows the files, without a restart of ComfyUI, and says whom to call and what is the matter."""
+    place.give(AWS)
+    load(page, comfyui)
+    look(page, GREEN)
+    assert colour(page) == "rgb(143, 240, 164)"
+    assert stored(page) == {"credentials_status": {"nvidia": False, "aws": True, "azure": False, "gcp": False}}
+    assert page.value("document.querySelectorAll('.bgc-panel input, .bgc-panel textarea').length") == 0
+    page.screenshot(tmp_path / "green.png")
+    check_nothing_leaked(page)
+    for reason, prepare in YELLOWS.items():
+        prepare(place)
+        look(page, YELLOW)
+        page.wait(f"document.getElementById('budgetguard-reason')?.dataset.reason === {json.dumps(reason)}")
+        assert colour(page) == "rgb(255, 216, 77)"
+        assert stored(page) == NOTHING
+        check_nothing_leaked(page)
+        page.screenshot(tmp_path / f"{reason}.png")
+    place.give(AWS)
+    look(page, GREEN)
+
+
+def add_node(page: Page) -> None:
+    """Put a node into the workflow as artists do, and call it ``node``."""
+    page.value("window.node = LiteGraph.createNode('BudgetGuardNIM'); app.graph.add(node); null")
+
+
+def widget(page: Page, name: str) -> t.Any:
+    """Return what a widget of the first node says."""
+    return page.value(f"app.graph._nodes[0].widgets.find((one) => one.name === {json.dumps(name)}).value")
+
+
+def press(page: Page, mode: str) -> None:
+    """Press a button of the tab and wait until it counts for all nodes."""
+    button = f"document.querySelector('.bgc-mode[data-mode=\"{mode}\"]')"
+    page.wait(f"{button} && ({button}.click(), true)")
+    page.wait(f"{button}.getAttribute('aria-pressed') === 'true'")
+
+
+def test_modes(page: Page, comfyui: str, place: Place, tmp_path: Path) -> None:
+    """New nodes are MANUAL; what was chosen by hand comes back, also after the workflow was saved and loaded."""
+    dead = {"url": "http://127.0.0.1:9", "gpu_tier": "l40s", "price_per_hour": 1, "currency": "USD"}
+    hosted = {"url": "https://ai.example/flux", "gpu_tier": "hosted", "price_per_image": 0.04, "currency": "USD"}
+    place.give(
+        {**AWS, **NVIDIA}, nodes(FLUX_Dev=[("aws", dead), ("nvidia-hosted", hosted)], FLUX_Canny=[("aws", dead)])
+    )
+    load(page, comfyui)
+    page.value("app.graph.clear(); null")
+    add_node(page)
+    look(page, GREEN)
+    assert (widget(page, "mode"), widget(page, "provider")) == ("MANUAL", "auto")
+    page.value("app.graph._nodes[0].widgets.find((one) => one.name === 'nim').value = 'FLUX Dev'; null")
+    page.value("app.graph._nodes[0].widgets.find((one) => one.name === 'provider').value = 'gcp'; null")
+    press(page, "LOWEST PRICE")
+    page.wait("app.graph._nodes[0].budgetguardText?.includes('0.0400 USD per image')")
+    assert widget(page, "provider") == "nvidia-hosted"
+    page.value("app.canvas.ds.reset(); app.canvas.ds.offset = [420, 120]; app.canvas.setDirty(true, true); null")
+    page.screenshot(tmp_path / "lowest_price.png")
+    add_node(page)
+    assert page.value("node.widgets.find((one) => one.name === 'mode').value") == "MANUAL"
+    page.value("app.graph.remove(node); null")
+    saved = page.value("JSON.stringify(app.graph.serialize())")
+    assert "https://" not in saved
+    page.value("app.graph.clear(); null")
+    page.value(f"app.loadGraphData(JSON.parse({json.dumps(saved)})).then(() => null)")
+    page.wait("app.graph._nodes.length === 1 && app.graph._nodes[0].budgetguardText?.includes('nvidia-hosted')")
+    assert widget(page, "mode") == "LOWEST PRICE"
+    press(page, "LOCAL")
+    page.wait("app.graph._nodes[0].budgetguardText?.includes('does not run on a machine of the studio')")
+    press(page, "MANUAL")
+    assert widget(page, "provider") == "gcp"
+    check_nothing_leaked(page)
