@@ -216,9 +216,9 @@ def test_the_lowest_price_that_is_ready(place: Place) -> None:
             AWS,
             endpoints_of(
                 FLUX_Dev=[
-                    ("aws", nims.entry("dear", price_per_hour=9, currency="USD")),
-                    ("azure", nims.entry("cheap", price_per_hour=2.5, currency="USD")),
-                    ("gcp", nims.entry("middle", price_per_hour=4, currency="USD")),
+                    ("aws", nims.entry("dear", hourly_usd=9)),
+                    ("azure", nims.entry("cheap", hourly_usd=2.5)),
+                    ("gcp", nims.entry("middle", hourly_usd=4)),
                     ("local", nims.entry("unknown")),
                 ]
             ),

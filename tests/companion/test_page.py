@@ -112,8 +112,8 @@ def press(page: Page, mode: str) -> None:
 
 def test_modes(page: Page, comfyui: str, place: Place, tmp_path: Path) -> None:
     """New nodes are MANUAL; what was chosen by hand comes back, also after the workflow was saved and loaded."""
-    dead = {"url": "http://127.0.0.1:9", "gpu_tier": "l40s", "price_per_hour": 1, "currency": "USD"}
-    hosted = {"url": "https://ai.example/flux", "gpu_tier": "hosted", "price_per_image": 0.04, "currency": "USD"}
+    dead = {"url": "http://127.0.0.1:9", "gpu_tier": "l40s", "hourly_usd": 1}
+    hosted = {"url": "https://ai.example/flux", "gpu_tier": "hosted", "usd_per_image": 0.04}
     place.give(
         {**AWS, **NVIDIA}, nodes(FLUX_Dev=[("aws", dead), ("nvidia-hosted", hosted)], FLUX_Canny=[("aws", dead)])
     )

@@ -78,7 +78,7 @@ def test_refuses_credentials_that_do_not_serve(
 
 def test_green_says_what_may_be_used_and_nothing_else() -> None:
     """Booleans by provider, places without addresses."""
-    endpoints = nodes(FLUX_Dev=[("azure", endpoint(auth="gateway", price_per_hour=4, currency="USD"))])
+    endpoints = nodes(FLUX_Dev=[("azure", endpoint(auth="gateway", hourly_usd=4))])
     for credentials in (AWS, NVIDIA, gateway(), {"gcp": {"Identity": "ws@studio.example"}}):
         status.refuse(opened(credentials), NOW)
     told = status.green(opened({**AWS, **gateway()}, endpoints))

@@ -37,9 +37,8 @@ class Endpoint:
     mode: str | None = None
     model: str | None = None
     stale: bool = False
-    price_per_hour: float | None = None
-    price_per_image: float | None = None
-    currency: str = ""
+    hourly_usd: float | None = None
+    usd_per_image: float | None = None
 
     def shown(self) -> dict[str, t.Any]:
         """Return what a page may know."""
@@ -54,10 +53,10 @@ class Endpoint:
 
     def price_text(self) -> str | None:
         """Return the price as the artist reads it, or None."""
-        if self.price_per_image is not None:
-            return f"{self.price_per_image:.4f} {self.currency} per image".replace("  ", " ")
-        if self.price_per_hour is not None:
-            return f"{self.price_per_hour:.2f} {self.currency} per hour".replace("  ", " ")
+        if self.usd_per_image is not None:
+            return f"{self.usd_per_image:.4f} USD per image"
+        if self.hourly_usd is not None:
+            return f"{self.hourly_usd:.2f} USD per hour"
         return None
 
     def place(self) -> str:
@@ -93,9 +92,8 @@ def _endpoint(node: str, provider: str, entry: dict[str, t.Any]) -> Endpoint:
         mode=_text(entry, "mode") or None,
         model=_text(entry, "model") or None,
         stale=entry.get("stale") is True,
-        price_per_hour=_price(entry.get("price_per_hour")),
-        price_per_image=_price(entry.get("price_per_image")),
-        currency=_text(entry, "currency"),
+        hourly_usd=_price(entry.get("hourly_usd")),
+        usd_per_image=_price(entry.get("usd_per_image")),
     )
 
 
@@ -132,10 +130,10 @@ def candidates(endpoints: t.Iterable[Endpoint], node: str, style: str, mode: str
 
 
 def _order(endpoint: Endpoint) -> tuple[t.Any, ...]:
-    if endpoint.price_per_image is not None:
-        price = (0, endpoint.price_per_image)
-    elif endpoint.price_per_hour is not None:
-        price = (1, endpoint.price_per_hour)
+    if endpoint.usd_per_image is not None:
+        price = (0, endpoint.usd_per_image)
+    elif endpoint.hourly_usd is not None:
+        price = (1, endpoint.hourly_usd)
     else:
         price = (2, 0.0)
     number = PROVIDERS.index(endpoint.provider) if endpoint.provider in PROVIDERS else len(PROVIDERS)
