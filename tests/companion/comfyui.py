@@ -4,9 +4,10 @@
 
 """A stand-in for ComfyUI's server: the real frontend and real custom nodes, without torch and without models.
 
-``python -m tests.companion.comfyui BASE`` loads what is in ``BASE/custom_nodes`` as ComfyUI does, serves the frontend
-of the package comfyui-frontend-package on a free port of loopback, and prints that port. It runs no workflow and keeps
-no files. What ComfyUI serves: https://docs.comfy.org/development/comfyui-server/comms_routes
+``python -m tests.companion.comfyui BASE [FILE]`` loads what is in ``BASE/custom_nodes`` as ComfyUI does, serves the
+frontend of the package comfyui-frontend-package on a free port of loopback, and prints that port. With a file it ends
+when that is gone. It runs no workflow and keeps no files. What ComfyUI serves:
+https://docs.comfy.org/development/comfyui-server/comms_routes
 """
 
 from __future__ import annotations
@@ -186,15 +187,17 @@ async def _websocket(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
-async def serve(base: Path) -> None:
-    """Serve until the process is ended."""
+async def serve(base: Path, while_exists: Path | None) -> None:
+    """Serve until the process is ended, or the file is gone."""
     runner = web.AppRunner(ComfyUI(base).application())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     print(runner.addresses[0][1], flush=True)
-    await asyncio.Event().wait()
+    while while_exists is None or while_exists.exists():
+        await asyncio.sleep(1)
+    await runner.cleanup()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]).resolve()))
+    asyncio.run(serve(Path(sys.argv[1]).resolve(), Path(sys.argv[2]) if len(sys.argv) > 2 else None))

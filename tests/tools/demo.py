@@ -39,6 +39,8 @@ LOCAL_IMAGE = "nim/meta/llama-3.1-8b-instruct:1.15.5"
 """What the registry of the Docker host has: the catalogue's image of Llama 3.1."""
 COPIED_IMAGE = ("flux.1-dev", "1.2.3")
 """The catalogue's image of FLUX Dev, as it is called in an organisation's own registry."""
+COMPANION = {"workstation_companion": True, "workstation_companion_python": sys.executable}
+"""The workstations are folders on this machine, so their ComfyUI's Python is the one that runs this."""
 IDLE_SECONDS = 1800
 STARTUP_SECONDS = 4
 """From switched on to ready, in the sandbox: long enough to see it waited for."""
@@ -87,6 +89,10 @@ def main() -> int:
     play(environment, "health")
     title("7. tokens: what the gateways of the clusters say to a workstation, with and without its token")
     show_tokens(environment)
+    if os.environ.get("DEMO_COMFYUI") == "1":
+        title(f"8. the companion: ComfyUI of {WORKSTATIONS[0]}")
+        changed += play(environment, "workstations", COMPANION)
+        say(f"  {start_comfyui(environment)}  ComfyUI's own pages on a stand-in for its server: the tab BudgetGuard")
     title("Where things are")
     places = {
         "exports": DIRECTORY / "exports",
@@ -321,6 +327,28 @@ def show_tokens(environment: dict[str, str]) -> None:
         say(f"  {entry['url']:<45} without a token {bare}, with the token of {WORKSTATIONS[0]} {known}")
         if (bare, known) not in ((401, 200), (401, 503)):
             raise DemoError(f"{entry['url']} does not do what a gateway should")
+
+
+def start_comfyui(environment: dict[str, str]) -> str:
+    """Start the stand-in for the first workstation's ComfyUI, which ends with the sandbox. Returns its address."""
+    output, log = DIRECTORY / "comfyui-port", DIRECTORY / "comfyui.log"
+    base = DIRECTORY / "workstations" / WORKSTATIONS[0] / "ComfyUI"
+    command = [sys.executable, "-B", "-m", "tests.companion.comfyui", str(base), str(DIRECTORY / "env")]
+    with output.open("wb") as port, log.open("wb") as complaints:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=port,
+            stderr=complaints,
+            start_new_session=True,
+        )
+    while not output.read_text().endswith("\n"):
+        if process.poll() is not None:
+            raise DemoError(f"the stand-in for ComfyUI did not start:\n{log.read_text()}")
+        time.sleep(0.2)
+    return f"http://127.0.0.1:{output.read_text().strip()}"
 
 
 if __name__ == "__main__":
