@@ -135,7 +135,7 @@ def test_hook_holds_a_call_up_without_holding_up_others(client: Clients, control
         ("service-quotas", "get_service_quota", {"ServiceCode": "ec2", "QuotaCode": "L-DB2E81BA"}),
         ("autoscaling", "start_instance_refresh", {"AutoScalingGroupName": "x"}),
         ("iam", "simulate_custom_policy", {"PolicyInputList": ["{}"], "ActionNames": ["s3:x"]}),
-        ("pricing", "get_products", {"ServiceCode": "AmazonEC2"}),
+        ("pricing", "describe_services", {"ServiceCode": "AmazonEC2"}),
         ("ec2", "get_capacity_manager_attributes", {}),
     ],
 )
