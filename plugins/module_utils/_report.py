@@ -75,16 +75,16 @@ class Extension:
     script: str = ""
 
 
-def tag(name: str, /, *children: t.Any, **attributes: t.Any) -> Markup:
+def tag(element: str, /, *children: t.Any, **attributes: t.Any) -> Markup:
     """Return an element. Children and attributes are escaped, unless they are markup.
 
     An attribute that is None or False is left out, one that is True has no value. C(class_) is C(class), and C(_) in a
     name is C(-).
     """
     written = "".join(_attribute(key, value) for key, value in attributes.items())
-    if name in _VOID:
-        return Markup(f"<{name}{written}>")
-    return Markup(f"<{name}{written}>{join(children)}</{name}>")
+    if element in _VOID:
+        return Markup(f"<{element}{written}>")
+    return Markup(f"<{element}{written}>{join(children)}</{element}>")
 
 
 def _attribute(key: str, value: t.Any) -> str:

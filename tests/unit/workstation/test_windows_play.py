@@ -60,12 +60,12 @@ def play(tmp_path: Path) -> t.Callable[..., Outcome]:
     def run(
         *arguments: str,
         variables: dict[str, t.Any],
-        tasks: list[dict[str, t.Any]] = TASKS,
+        tasks: t.Sequence[dict[str, t.Any]] = (*TASKS,),
         **environment: str,
     ) -> Outcome:
         return Stage(folder, folder).play(
             {"ws-1": HOST},
-            tasks,
+            list(tasks),
             *arguments,
             variables={"comfyui_path": windows_host.BASE, "credentials": examples.CREDENTIALS, **variables},
             environment={
