@@ -21,7 +21,6 @@ import json
 import typing as t
 from urllib.parse import urlsplit
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _price_export
 from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import (
     BrokenEnvelopeError,
     Credentials,
@@ -32,6 +31,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._envelope impo
     seal,
     unseal,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._price_export import FIELDS as PRICE_FIELDS
+from ansible_collections.budgetguard.techops.plugins.module_utils._price_export import settled as settled_price
 
 FOLDER = "budgetguard"
 FILE = "budgetguard_backend_config.json"
@@ -74,7 +75,7 @@ ENDPOINT_FIELDS = (
     "stale",
     "mode",
     "model",
-    *_price_export.FIELDS,
+    *PRICE_FIELDS,
 )
 URL_FIELDS = ("url", "infer_url", "health_url")
 NOT_SHOWN = "(not shown)"
@@ -299,11 +300,11 @@ def keep_prices(found: Endpoints, wanted: Endpoints) -> Endpoints:
     old = {_identity(node, provider, entry): entry for node, provider, entry in _entries(found)}
 
     def kept(node: str, provider: str, entry: dict[str, t.Any]) -> dict[str, t.Any]:
-        price = {name: entry[name] for name in _price_export.FIELDS if name in entry}
+        price = {name: entry[name] for name in PRICE_FIELDS if name in entry}
         if not price:
             return entry
         others = {name: value for name, value in entry.items() if name not in price}
-        return {**others, **_price_export.settled(price, old.get(_identity(node, provider, entry)))}
+        return {**others, **settled_price(price, old.get(_identity(node, provider, entry)))}
 
     return {
         node: {provider: [kept(node, provider, entry) for entry in entries] for provider, entries in providers.items()}

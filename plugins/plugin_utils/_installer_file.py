@@ -15,7 +15,12 @@ from __future__ import annotations
 import functools
 import pathlib
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope, _windows_config, _workstation
+from ansible_collections.budgetguard.techops.plugins.module_utils import (
+    _envelope,
+    _price_export,
+    _windows_config,
+    _workstation,
+)
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import (
     _installer_program,
     _posix_facts,
@@ -25,7 +30,16 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils import (
 
 NAME = "install_credentials.py"
 
-PARTS = (_envelope, _workstation, _posix_facts, _windows_config, _windows, _windows_facts, _installer_program)
+PARTS = (
+    _envelope,
+    _price_export,
+    _workstation,
+    _posix_facts,
+    _windows_config,
+    _windows,
+    _windows_facts,
+    _installer_program,
+)
 """In an order in which each finds those that it needs."""
 
 QUOTES = "'''"
