@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from tests.browser import chromium
 from tests.sandbox import Sandbox
 from tests.tools import layout, venvs
 
@@ -118,3 +119,21 @@ def running_sandbox() -> Iterator[Sandbox]:
     """Start one sandbox for all tests. Each kind of test has a fixture of its own that empties it first."""
     with Sandbox() as sandbox:
         yield sandbox
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[chromium.Page]:
+    """Return a page of a headless Chromium."""
+    if not chromium.PROGRAM:
+        pytest.skip("Chromium is not on this machine; on Debian it is the package chromium")
+    with chromium.chromium() as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: chromium.Page) -> Iterator[chromium.Page]:
+    """Return the page as on a light screen of the usual size."""
+    browser.show_as()
+    browser.resize(1600, 1000)
+    yield browser
+    browser.show_as()

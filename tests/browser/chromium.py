@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import typing as t
 import urllib.request
 from pathlib import Path
@@ -26,7 +27,7 @@ from pathlib import Path
 import websocket
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-SECONDS = 60
+SECONDS = 300
 """For one answer. A loaded machine takes its time; nothing is decided by it."""
 
 FLAGS = (
@@ -89,12 +90,18 @@ class Page:
         elif method == "Network.requestWillBeSent":
             self.requests.append(str(told["request"]["url"]))
 
-    def open(self, path: Path, fragment: str = "") -> None:
-        """Open a file, and wait until it is there."""
+    def visit(self, url: str) -> None:
+        """Open an address."""
+        self.call("Page.navigate", url="about:blank")
+        self.run("null")
+        # What the page before this one still said has been told by now.
         self.complaints.clear()
         self.requests.clear()
-        self.call("Page.navigate", url="about:blank")
-        self.call("Page.navigate", url=path.as_uri() + fragment)
+        self.call("Page.navigate", url=url)
+
+    def open(self, path: Path, fragment: str = "") -> None:
+        """Open a file, and wait until it is there."""
+        self.visit(path.as_uri() + fragment)
         self.run(
             "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
         )
@@ -105,6 +112,19 @@ class Page:
         if "exceptionDetails" in told:
             raise BrowserError(f"{script}: {told['exceptionDetails']}")
         return told["result"].get("value")
+
+    def wait(self, script: str) -> t.Any:
+        """Wait until an expression is true in the page, and return its value."""
+        until = time.monotonic() + SECONDS
+        while True:
+            # While a page is being loaded, names may not be there yet.
+            with contextlib.suppress(BrowserError):
+                found = self.run(script)
+                if found:
+                    return found
+            if time.monotonic() > until:
+                raise BrowserError(f"{script} did not become true. The page said: {self.complaints[-5:]}")
+            time.sleep(0.1)
 
     def click(self, selector: str) -> None:
         """Click on the first element that the selector finds."""

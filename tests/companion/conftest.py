@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.companion import browser as browsers
 from tests.companion.studio import PACKAGE, Place
 from tests.tools import layout
 
@@ -38,21 +37,3 @@ def comfyui(place: Place) -> t.Iterator[str]:
         assert port.isdigit()
         yield f"http://127.0.0.1:{port}"
         server.terminate()
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[browsers.Browser]:
-    """Start a headless browser."""
-    if browsers.program() is None:
-        pytest.skip("chromium is not on this machine; on Debian it comes with chromium")
-    running = browsers.Browser(tmp_path_factory.mktemp("browser"))
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def page(browser: browsers.Browser) -> t.Iterator[browsers.Page]:
-    """Open a tab."""
-    opened = browser.page()
-    yield opened
-    opened.close()

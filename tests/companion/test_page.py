@@ -10,7 +10,7 @@ import json
 import typing as t
 from pathlib import Path
 
-from tests.companion.browser import Page
+from tests.browser.chromium import Page
 from tests.companion.studio import AWS, NVIDIA, SECRETS, STRANGER, Place, gateway, nodes
 
 GREEN = "✓ Server Credentials Found"
@@ -20,37 +20,37 @@ NOTHING = {"credentials_status": {"nvidia": False, "aws": False, "azure": False,
 
 def load(page: Page, address: str) -> None:
     """Load ComfyUI and wait until it is up."""
-    page.go(address)
+    page.visit(address)
     page.wait("window.app?.graph && window.app?.extensionManager && window.LiteGraph && true")
     page.wait("app.extensionManager.getSidebarTabs().some((tab) => tab.id === 'budgetguard')")
 
 
 def look(page: Page, text: str) -> None:
     """Open the tab anew, and wait until its box says this."""
-    page.value("app.extensionManager.sidebarTab.activeSidebarTabId = null")
+    page.run("app.extensionManager.sidebarTab.activeSidebarTabId = null")
     page.wait("!document.getElementById('budgetguard-status')")
-    page.value("app.extensionManager.sidebarTab.activeSidebarTabId = 'budgetguard'")
+    page.run("app.extensionManager.sidebarTab.activeSidebarTabId = 'budgetguard'")
     page.wait(f"document.getElementById('budgetguard-status')?.textContent === {json.dumps(text)}")
 
 
 def stored(page: Page) -> t.Any:
     """Return what the public node would read."""
-    return json.loads(page.value("localStorage.getItem('budgetguard_config')"))
+    return json.loads(page.run("localStorage.getItem('budgetguard_config')"))
 
 
 def colour(page: Page) -> str:
     """Return the colour of the letters."""
-    value: str = page.value("getComputedStyle(document.getElementById('budgetguard-status')).color")
+    value: str = page.run("getComputedStyle(document.getElementById('budgetguard-status')).color")
     return value
 
 
 def check_nothing_leaked(page: Page) -> None:
     """Fail if a secret is anywhere in the browser, or in an answer of the server."""
-    seen = page.value(
+    seen = page.run(
         "document.documentElement.outerHTML + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)"
     )
-    seen += page.value("fetch('/budgetguard/api/status').then((answer) => answer.text())")
-    seen += json.dumps(page.told)
+    seen += page.run("fetch('/budgetguard/api/status').then((answer) => answer.text())")
+    seen += json.dumps(page.complaints)
     assert not [secret for secret in SECRETS if secret in seen]
 
 
@@ -78,8 +78,8 @@ def test_green_and_each_yellow(page: Page, comfyui: str, place: Place, tmp_path:
     look(page, GREEN)
     assert colour(page) == "rgb(143, 240, 164)"
     assert stored(page) == {"credentials_status": {"nvidia": False, "aws": True, "azure": False, "gcp": False}}
-    assert page.value("document.querySelectorAll('.bgc-panel input, .bgc-panel textarea').length") == 0
-    page.screenshot(tmp_path / "green.png")
+    assert page.run("document.querySelectorAll('.bgc-panel input, .bgc-panel textarea').length") == 0
+    page.picture(tmp_path / "green.png")
     check_nothing_leaked(page)
     for reason, prepare in YELLOWS.items():
         prepare(place)
@@ -88,19 +88,19 @@ def test_green_and_each_yellow(page: Page, comfyui: str, place: Place, tmp_path:
         assert colour(page) == "rgb(255, 216, 77)"
         assert stored(page) == NOTHING
         check_nothing_leaked(page)
-        page.screenshot(tmp_path / f"{reason}.png")
+        page.picture(tmp_path / f"{reason}.png")
     place.give(AWS)
     look(page, GREEN)
 
 
 def add_node(page: Page) -> None:
     """Put a node into the workflow as artists do, and call it ``node``."""
-    page.value("window.node = LiteGraph.createNode('BudgetGuardNIM'); app.graph.add(node); null")
+    page.run("window.node = LiteGraph.createNode('BudgetGuardNIM'); app.graph.add(node); null")
 
 
 def widget(page: Page, name: str) -> t.Any:
     """Return what a widget of the first node says."""
-    return page.value(f"app.graph._nodes[0].widgets.find((one) => one.name === {json.dumps(name)}).value")
+    return page.run(f"app.graph._nodes[0].widgets.find((one) => one.name === {json.dumps(name)}).value")
 
 
 def press(page: Page, mode: str) -> None:
@@ -118,24 +118,24 @@ def test_modes(page: Page, comfyui: str, place: Place, tmp_path: Path) -> None:
         {**AWS, **NVIDIA}, nodes(FLUX_Dev=[("aws", dead), ("nvidia-hosted", hosted)], FLUX_Canny=[("aws", dead)])
     )
     load(page, comfyui)
-    page.value("app.graph.clear(); null")
+    page.run("app.graph.clear(); null")
     add_node(page)
     look(page, GREEN)
     assert (widget(page, "mode"), widget(page, "provider")) == ("MANUAL", "auto")
-    page.value("app.graph._nodes[0].widgets.find((one) => one.name === 'nim').value = 'FLUX Dev'; null")
-    page.value("app.graph._nodes[0].widgets.find((one) => one.name === 'provider').value = 'gcp'; null")
+    page.run("app.graph._nodes[0].widgets.find((one) => one.name === 'nim').value = 'FLUX Dev'; null")
+    page.run("app.graph._nodes[0].widgets.find((one) => one.name === 'provider').value = 'gcp'; null")
     press(page, "LOWEST PRICE")
     page.wait("app.graph._nodes[0].budgetguardText?.includes('0.0400 USD per image')")
     assert widget(page, "provider") == "nvidia-hosted"
-    page.value("app.canvas.ds.reset(); app.canvas.ds.offset = [420, 120]; app.canvas.setDirty(true, true); null")
-    page.screenshot(tmp_path / "lowest_price.png")
+    page.run("app.canvas.ds.reset(); app.canvas.ds.offset = [420, 120]; app.canvas.setDirty(true, true); null")
+    page.picture(tmp_path / "lowest_price.png")
     add_node(page)
-    assert page.value("node.widgets.find((one) => one.name === 'mode').value") == "MANUAL"
-    page.value("app.graph.remove(node); null")
-    saved = page.value("JSON.stringify(app.graph.serialize())")
+    assert page.run("node.widgets.find((one) => one.name === 'mode').value") == "MANUAL"
+    page.run("app.graph.remove(node); null")
+    saved = page.run("JSON.stringify(app.graph.serialize())")
     assert "https://" not in saved
-    page.value("app.graph.clear(); null")
-    page.value(f"app.loadGraphData(JSON.parse({json.dumps(saved)})).then(() => null)")
+    page.run("app.graph.clear(); null")
+    page.run(f"app.loadGraphData(JSON.parse({json.dumps(saved)})).then(() => null)")
     page.wait("app.graph._nodes.length === 1 && app.graph._nodes[0].budgetguardText?.includes('nvidia-hosted')")
     assert widget(page, "mode") == "LOWEST PRICE"
     press(page, "LOCAL")
