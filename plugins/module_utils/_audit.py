@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import re
 import typing as t
+
+from ansible_collections.budgetguard.techops.plugins.module_utils import _unreachable
 
 PROBLEM, WARNING, NOTE = "problem", "warning", "note"
 LEVELS = (PROBLEM, WARNING, NOTE)
@@ -426,10 +427,10 @@ def _findings(
     refused: t.Mapping[str, str],
 ) -> Found:
     if look.get("unreachable"):
-        yield "unreachable", reason(str(look.get("msg") or ""))
+        yield "unreachable", _unreachable.reason(str(look.get("msg") or ""))
         return
     if look.get("failed") or "config" not in look:
-        yield "not_looked_at", reason(str(look.get("msg") or "There is no result of the look."))
+        yield "not_looked_at", _unreachable.reason(str(look.get("msg") or "There is no result of the look."))
         return
     yield from _config_findings(look["config"], look)
     yield from _credential_findings(row["credentials"], now, limits)
@@ -529,37 +530,6 @@ def _probe_findings(row: Row, look: t.Mapping[str, t.Any], limits: Limits) -> Fo
         yield "clock_off", f"Its clock is {abs(skew):.0f} seconds {'ahead' if skew > 0 else 'behind'}."
 
 
-_REASONS = (
-    (
-        r"banner exchange|Connection to .* timed out|not answer.*banner",
-        "It takes connections and does not answer: hung?",
-    ),
-    (r"(?:Connection|Operation) timed out|timed out", "No answer: it is off, or not on the network."),
-    (r"Connection refused", "It is on, but nothing takes SSH connections there."),
-    (r"No route to host|Network is unreachable|Host is down", "There is no way to it: off, or another network."),
-    (
-        r"Could not resolve|Name or service not known|Temporary failure in name",
-        "Its name is not known: correct it, or DNS.",
-    ),
-    (r"Host key verification failed|REMOTE HOST IDENTIFICATION", "Its host key is another than the known one."),
-    (r"Permission denied|Authentication|Too many authentication", "The login was refused: user, key or password."),
-    (r"(?:Connection|connection).*(?:closed|reset)", "It took the connection and closed it."),
-)
-_TASK_TIMEOUT = re.compile(r"(?:time frame|Timed out after|exceeded)[^0-9]*\(?(\d+)\)?")
-_LONGEST = 300
-
-
-def reason(message: str) -> str:
-    """Return why a workstation could not be looked at, in words of ours where the message is a known one."""
-    timeout = _TASK_TIMEOUT.search(message)
-    if timeout:
-        return f"It took the connection, and did not finish within {timeout.group(1)} seconds."
-    for pattern, told in _REASONS:
-        if re.search(pattern, message):
-            return told
-    return " ".join(message.split())[:_LONGEST] or "There was no answer."
-
-
 _CLOUDS = {"aws": "AWS", "azure": "Azure", "gcp": "Google Cloud", "nvidia": "NVIDIA", "gateway": "Gateway token"}
 
 
@@ -611,6 +581,5 @@ __all__ = (
     "compare_credentials",
     "compare_endpoints",
     "parse_time",
-    "reason",
     "row_of",
 )

@@ -15,20 +15,9 @@ import dataclasses
 import re
 import typing as t
 
-GROUP = "artist_workstations"
+from ansible_collections.budgetguard.techops.plugins.module_utils import _unreachable
 
-# What ssh says of a workstation that it did not get to, and what that means. The first that fits counts.
-UNREACHABLE: tuple[tuple[str, str], ...] = (
-    ("Connection refused", "it is off, or no ssh server runs on it (connection refused)"),
-    ("timed out", "it gave no answer in time; it is off, hangs, or a firewall is in between"),
-    ("No route to host", "there is no way to it in the network (no route to host)"),
-    ("Could not resolve hostname", "its name is not known to DNS; correct ansible_host"),
-    ("Host key verification failed", "its host key is not the known one, or not known yet"),
-    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is not the known one"),
-    ("Permission denied", "it does not let this user log in; check ansible_user and the ssh key"),
-    ("Connection reset", "it broke the connection off"),
-    ("Connection closed", "it broke the connection off"),
-)
+GROUP = "artist_workstations"
 
 
 class RolloutError(Exception):
@@ -147,20 +136,12 @@ def outcome(result: t.Mapping[str, t.Any]) -> Outcome:
     """Return what the result of a workstation's task means."""
     message = " ".join(str(result.get("msg") or "").split())
     if result.get("unreachable"):
-        return Outcome(reason=unreachable_reason(message))
+        return Outcome(reason=f"Not reached. {_unreachable.reason(message)}")
     if result.get("failed"):
         if "timedout" in result:
             return Outcome(reason="it was reached, but did not finish in time (workstation_config_timeout)")
         return Outcome(reason=message or "it failed and did not say why")
     return Outcome(changed=bool(result.get("changed")))
-
-
-def unreachable_reason(message: str) -> str:
-    """Say in plain words why a workstation was not reached, from what the connection said."""
-    for said, meaning in UNREACHABLE:
-        if said.lower() in message.lower():
-            return f"Not reached: {meaning}."
-    return f"Not reached: {message or 'the connection did not say why'}"
 
 
 def report(
@@ -244,5 +225,4 @@ __all__ = (
     "outcome",
     "plan",
     "report",
-    "unreachable_reason",
 )

@@ -218,9 +218,9 @@ def broken_fleet(folder: Path, sshd: Sshd, mounts: Mounts, hanging: tuple[Hangin
 
 
 BROKEN = {
-    "off": "Not reached: it is off, or no ssh server runs on it (connection refused).",
-    "hangs": "Not reached: it gave no answer in time",
-    "waits": "Not reached: it broke the connection off.",
+    "off": "Not reached. It is off, or no ssh server runs on it (connection refused).",
+    "hangs": "Not reached. It takes connections and does not answer: hung?",
+    "waits": "Not reached. It took the connection and closed it.",
     "sleeps": "it was reached, but did not finish in time (workstation_config_timeout)",
     "full": "Not written: the disk is full",
     "readonly": "Not written: the file system is read-only",

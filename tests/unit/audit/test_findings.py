@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _audit
+from ansible_collections.budgetguard.techops.plugins.module_utils import _audit, _unreachable
 from tests.unit.audit.looks import GIB, NOW, kinds, look, unreachable
 from tests.unit.workstation.examples import endpoint, endpoints
 
@@ -99,7 +99,7 @@ def test_what_a_cloud_refuses_is_a_finding() -> None:
     [
         ("connect to host ws-1 port 22: Connection timed out", "it is off"),
         ("Connection timed out during banner exchange", "does not answer"),
-        ("connect to host ws-1 port 22: Connection refused", "nothing takes SSH"),
+        ("connect to host ws-1 port 22: Connection refused", "no ssh server runs"),
         ("connect to host ws-1 port 22: No route to host", "no way to it"),
         ("Could not resolve hostname ws-1: Name or service not known", "name is not known"),
         ("techops@ws-1: Permission denied (publickey).", "login was refused"),
@@ -111,7 +111,7 @@ def test_what_a_cloud_refuses_is_a_finding() -> None:
     ],
 )
 def test_reasons_are_told_in_our_words(message: str, told: str) -> None:
-    assert told in _audit.reason(message)
+    assert told in _unreachable.reason(message)
 
 
 # Endpoints

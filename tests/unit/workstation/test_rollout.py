@@ -79,9 +79,9 @@ def test_plan_that_makes_no_sense(canary: object, batch: object, percent: object
         ),
         (
             {"unreachable": True, "msg": "ssh: connect to host ws-1 port 22: Connection refused"},
-            Outcome(reason="Not reached: it is off, or no ssh server runs on it (connection refused)."),
+            Outcome(reason="Not reached. It is off, or no ssh server runs on it (connection refused)."),
         ),
-        ({"unreachable": True, "msg": "Odd."}, Outcome(reason="Not reached: Odd.")),
+        ({"unreachable": True, "msg": "Odd."}, Outcome(reason="Not reached. Odd.")),
     ],
 )
 def test_outcome(result: dict[str, t.Any], outcome: Outcome) -> None:
