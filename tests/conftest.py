@@ -114,6 +114,15 @@ def newest_core() -> Path:
     return _core(venvs.NEWEST_CORE)
 
 
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Take back what a test put into the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def running_sandbox() -> Iterator[Sandbox]:
     """Start one sandbox for all tests. Each kind of test has a fixture of its own that empties it first."""

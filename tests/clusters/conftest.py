@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 
 from tests.clusters.cluster import CLOUDS, Cluster
@@ -15,10 +12,7 @@ from tests.sandbox import Sandbox
 
 
 @pytest.fixture(params=CLOUDS)
-def cluster(request: pytest.FixtureRequest, running_sandbox: Sandbox) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest, running_sandbox: Sandbox) -> Cluster:
     """Give an empty cloud."""
     running_sandbox.control.reset()
-    before = dict(os.environ)
-    yield Cluster(running_sandbox, request.param)
-    os.environ.clear()
-    os.environ.update(before)
+    return Cluster(running_sandbox, request.param)

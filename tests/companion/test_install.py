@@ -21,7 +21,8 @@ from ansible_collections.budgetguard.techops.plugins.action import comfyui_compa
 from ansible_collections.budgetguard.techops.plugins.modules import comfyui_companion as documentation
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _companion_install as install
 from tests.companion.studio import PACKAGE
-from tests.ssh.playing import Outcome, Stage
+from tests.ssh.playing import Outcome, Stage, make_comfyui
+from tests.ssh.test_rollout import PLAYBOOK, configured, inventory
 from tests.tools import layout
 
 ACTION = "budgetguard.techops.comfyui_companion"
@@ -253,12 +254,6 @@ def host(base: Path, **variables: t.Any) -> dict[str, t.Any]:
     }
 
 
-def switched(stage: Stage, hosts: dict[str, dict[str, t.Any]], *arguments: str) -> Outcome:
-    """Run the last play of the playbook workstations, in which the switch is."""
-    plays = yaml.safe_load((layout.ROOT / "playbooks" / "workstations.yml").read_text())
-    return stage.play(hosts, plays[-1]["tasks"], *arguments)
-
-
 def play(stage: Stage, hosts: dict[str, dict[str, t.Any]], *arguments: str, tasks_from: str = "main") -> Outcome:
     """Run the role."""
     role = {"name": "budgetguard.techops.workstation_companion", "tasks_from": tasks_from}
@@ -267,14 +262,13 @@ def play(stage: Stage, hosts: dict[str, dict[str, t.Any]], *arguments: str, task
 
 def test_the_role(stage: Stage, base: Path) -> None:
     """Check mode, run, second run, removal: real plays, with ComfyUI's own Python and none of Ansible's."""
-    hosts = {"ws-1": host(base, workstation_companion=True), "ws-2": host(base / "switched off")}
-    checked = switched(stage, hosts, "--check", "--diff").require_success().of("ws-1", ACTION)
+    hosts = {"ws-1": host(base)}
+    checked = play(stage, hosts, "--check", "--diff").require_success().of("ws-1", ACTION)
     assert snapshot(base) == {}
-    outcome = switched(stage, hosts, "--diff").require_success()
+    outcome = play(stage, hosts, "--diff").require_success()
     assert outcome.changed() == {"ws-1"}
     done = outcome.of("ws-1", ACTION)
     assert done == checked
-    del hosts["ws-2"]
     assert (done["changed"], done["restart_needed"], done["library"]) == (True, True, "present")
     assert "routes.py" in done["diff"]["after"]
     again = play(stage, hosts).require_success()
@@ -282,6 +276,23 @@ def test_the_role(stage: Stage, base: Path) -> None:
     assert again.of("ws-1", ACTION)["steps"] == []
     play(stage, hosts, tasks_from="absent").require_success()
     assert snapshot(base) == {}
+
+
+def test_the_switch(stage: Stage, base: Path, tmp_path: Path) -> None:
+    """The playbook workstations installs it, after the configs, where it is switched on and nowhere else."""
+    other = make_comfyui(tmp_path / "other" / "ComfyUI")
+    names = {"ws-1": base, "ws-2": other}
+    hosts = {
+        name: host(path, workstation_config_key_path=str(tmp_path / f"{name}.key")) for name, path in names.items()
+    }
+    hosts["ws-1"]["workstation_companion"] = True
+    done = stage.run(PLAYBOOK, inventory(hosts)).require_success()
+    assert [record["host"] for record in done.records if record["action"] == ACTION] == ["ws-1"]
+    installed = [
+        name for name, path in names.items() if (path / "custom_nodes" / install.NAME / "__init__.py").exists()
+    ]
+    assert installed == ["ws-1"]
+    assert configured(hosts) == {"ws-1", "ws-2"}
 
 
 def test_the_role_refuses_in_one_sentence(stage: Stage, base: Path, tmp_path: Path) -> None:

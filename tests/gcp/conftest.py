@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 
 from tests.gcp.artist import Artist
@@ -15,13 +12,10 @@ from tests.sandbox import Sandbox
 
 
 @pytest.fixture
-def artist(running_sandbox: Sandbox) -> Iterator[Artist]:
+def artist(running_sandbox: Sandbox) -> Artist:
     """Give the identity of a workstation in an empty project."""
     running_sandbox.control.reset()
-    before = dict(os.environ)
-    yield Artist(running_sandbox)
-    os.environ.clear()
-    os.environ.update(before)
+    return Artist(running_sandbox)
 
 
 @pytest.fixture

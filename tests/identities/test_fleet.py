@@ -13,7 +13,6 @@ import subprocess
 import sys
 import typing as t
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -142,15 +141,12 @@ def _is_write(call: t.Mapping[str, t.Any]) -> bool:
 
 
 @pytest.fixture
-def clouds(running_sandbox: Sandbox, tmp_path: Path) -> Iterator[Clouds]:
+def clouds(running_sandbox: Sandbox, tmp_path: Path) -> Clouds:
     """Give three clouds to which NIMs were deployed, and no workstation."""
     running_sandbox.control.reset()
     running_sandbox.control.defaults(cluster_seconds=0)
-    before = dict(os.environ)
     os.environ.update(running_sandbox.env)
-    yield Clouds(running_sandbox, tmp_path)
-    os.environ.clear()
-    os.environ.update(before)
+    return Clouds(running_sandbox, tmp_path)
 
 
 def test_a_fleet_converges_with_throttling_and_after_a_kill(clouds: Clouds) -> None:

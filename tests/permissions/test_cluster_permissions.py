@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -31,13 +29,10 @@ POD = Right("Microsoft.ContainerService/managedClusters/pods/read", "look", of_d
 
 
 @pytest.fixture
-def sandbox(running_sandbox: Sandbox) -> Iterator[Sandbox]:
+def sandbox(running_sandbox: Sandbox) -> Sandbox:
     """Give an empty sandbox."""
     running_sandbox.control.reset()
-    before = dict(os.environ)
-    yield running_sandbox
-    os.environ.clear()
-    os.environ.update(before)
+    return running_sandbox
 
 
 # ---- Azure ----------------------------------------------------------------------------------------------------------

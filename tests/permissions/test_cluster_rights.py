@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import time
 import typing as t
 from collections.abc import Iterator
@@ -53,13 +52,10 @@ NOT_RECORDED: dict[tuple[str, str], dict[str, str]] = {
 
 
 @pytest.fixture
-def sandbox(running_sandbox: Sandbox) -> Iterator[Sandbox]:
+def sandbox(running_sandbox: Sandbox) -> Sandbox:
     """Give an empty sandbox."""
     running_sandbox.control.reset()
-    before = dict(os.environ)
-    yield running_sandbox
-    os.environ.clear()
-    os.environ.update(before)
+    return running_sandbox
 
 
 @pytest.fixture(params=CLOUDS)

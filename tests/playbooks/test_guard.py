@@ -6,12 +6,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.clusters.cluster import SETTINGS, Cluster
 from tests.playbooks.studio import Studio
@@ -19,15 +15,6 @@ from tests.unit.usage import day
 
 HOUR = 3600.0
 WEBHOOK_SECRET = "CaNaRyHook81Zr0QmTvX3"
-
-
-@pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
-    """Take back what a cluster puts into the environment."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def replicas(cluster: Cluster) -> dict[str, int]:

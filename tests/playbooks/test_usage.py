@@ -9,14 +9,11 @@ import base64
 import csv
 import http.client
 import json
-import os
 import time
 import typing as t
 import urllib.parse
-from collections.abc import Iterator
 
 import boto3
-import pytest
 
 from tests.clusters.cluster import SETTINGS, Cluster
 from tests.playbooks.studio import SECRETS, Studio
@@ -24,15 +21,6 @@ from tests.unit.usage import day
 
 PROMPT = "CaNaRyPrompt81Zr0QmTvX3"
 SIGNATURE = "CaNaRySignature81Zr0QmTvX3"
-
-
-@pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
-    """Take back what a cluster puts into the environment."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def token(workstation: str) -> str:
