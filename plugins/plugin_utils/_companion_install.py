@@ -82,7 +82,7 @@ class Python:
 
     path: str
     tag: str
-    library: bool
+    has_library: bool
     pip: bool
 
 
@@ -329,17 +329,17 @@ def run(options: Options) -> dict[str, t.Any]:
     told: dict[str, t.Any] = {
         "steps": [f"{step} {name}" for step, name in steps],
         "python": python.path,
-        "library": "present" if python.library else "installed",
+        "library": "present" if python.has_library else "installed",
         "needs_wheels": False,
         "before": found,
         "after": {name: digest(content) for name, content in contents.items()},
     }
-    if not options["check"] and not python.library:
+    if not options["check"] and not python.has_library:
         if options["wants_wheels"] and options["wheels"] is None:
             # They are some megabytes, so they are only sent where they are needed; the files go with them.
             return {**told, "needs_wheels": True}
         install_library(base, python, options["wheels"], options["index"])
-        if not find_python(base, python.path, "").library:
+        if not find_python(base, python.path, "").has_library:
             raise InstallError(f"{LIBRARY} was installed for '{python.path}', which still cannot import it.")
     if not options["check"] and steps:
         custom_nodes.mkdir(mode=FOLDER_MODE, exist_ok=True)

@@ -309,6 +309,9 @@ def test_every_wrong_variable_is_named_before_anything_is_written(stage: Stage, 
     hosts["ws-3"]["workstation_config_key_path"] = "keys/studio.key"
     hosts["ws-3"]["nim_studio_key"] = f"{CANARY}weak"
     hosts["ws-4"]["nim_workstation_credentials"] = {"aws": {"Access Key ID": [CANARY]}}
+    # Paths follow the rules of each workstation's system.
+    hosts["win-1"] = {"ansible_connection": "psrp", "comfyui_path": r"C:\ComfyUI"}
+    hosts["win-2"] = {"ansible_connection": "ssh", "ansible_shell_type": "powershell", "comfyui_path": "/opt/ComfyUI"}
     groups = inventory(hosts, rollout_canary=0)
     outcome = stage.run(PLAYBOOK, groups, "-vvv")
     assert outcome.code != 0
@@ -319,9 +322,11 @@ def test_every_wrong_variable_is_named_before_anything_is_written(stage: Stage, 
         "ws-3: workstation_config_key_path must be an absolute path",
         "ws-3: workstation_config_studio_key: The studio key is shorter than 32",
         "ws-4: its stored credentials: credentials of 'aws': the value of 'Access Key ID' must be a text",
+        "win-2: workstation_config_comfyui_path is '/opt/ComfyUI'; on Windows it must be a drive and a path",
         "rollout_canary is 0;",
     ):
         assert wrong in message
     assert "ws-1:" not in message
+    assert "win-1:" not in message
     assert CANARY not in outcome.printed
     assert [path for path in tmp_path.rglob("*") if path.name in {CONFIG_PATH.name, "studio.key"}] == []
