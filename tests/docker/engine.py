@@ -143,8 +143,8 @@ class Engine:
     @classmethod
     def start(cls, folder: Path) -> Engine:
         """Start both."""
-        number = secrets.randbelow(200) + 20
-        engine = cls(folder, f"bg{secrets.token_hex(4)}", f"10.213.{number}.1/24", _free_port())
+        _remove_bridges_of_killed_runs()
+        engine = cls(folder, f"bg{os.getpid()}-{secrets.token_hex(2)}", _free_network(), _free_port())
         engine._make_programs()
         subprocess.run(["ip", "link", "add", engine.bridge, "type", "bridge"], check=True)
         try:
@@ -287,6 +287,27 @@ def _image() -> bytes:
         script.size, script.mode = len(_NIM.encode()), 0o755
         tar.addfile(script, io.BytesIO(_NIM.encode()))
     return content.getvalue()
+
+
+def _addresses() -> dict[str, list[str]]:
+    """Return the addresses of each of the machine's network devices."""
+    told = subprocess.run(["ip", "-json", "address"], capture_output=True, text=True, check=True).stdout
+    return {device["ifname"]: [each["local"] for each in device["addr_info"]] for device in json.loads(told)}
+
+
+def _remove_bridges_of_killed_runs() -> None:
+    """Remove bridges whose process has ended: containers with an address of the same network would go unheard."""
+    for name in _addresses():
+        made_by = re.fullmatch(r"bg(\d+)-[0-9a-f]{4}", name)
+        if made_by and not Path("/proc", made_by[1]).exists():
+            subprocess.run(["ip", "link", "del", name], check=False)
+
+
+def _free_network() -> str:
+    """Return the address for a bridge, of a network that no device has; two runs at once seldom choose the same."""
+    taken = {address.rpartition(".")[0] for found in _addresses().values() for address in found}
+    free = [network for network in (f"10.213.{number}" for number in range(20, 220)) if network not in taken]
+    return f"{secrets.choice(free)}.1/24"
 
 
 def _free_port() -> int:

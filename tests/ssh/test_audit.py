@@ -149,7 +149,7 @@ def test_it_fails_when_somebody_is_needed_and_changes_nothing(audited: Audited) 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("off", "nothing takes SSH connections"),
+        ("off", "It is off, or no ssh server runs on it"),
         ("silent", "does not answer"),
         ("hung", "did not finish within 2 seconds"),
         ("no-config", "has no config"),
