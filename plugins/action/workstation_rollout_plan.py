@@ -169,7 +169,9 @@ class Checks:
         return {
             name: values[name]
             for name in self.names
-            if name in values and not self._spec[name].get("no_log") and self._spec[name]["type"] not in ("dict", "list")
+            if name in values
+            and not self._spec[name].get("no_log")
+            and self._spec[name]["type"] not in ("dict", "list")
         }
 
     def skip(self, values: Values, argument: str) -> None:
