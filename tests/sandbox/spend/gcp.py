@@ -183,7 +183,7 @@ class BigQuery(RestService):
         if known != set(parameters):
             raise _invalid(f"Query parameters do not match: {sorted(known ^ set(parameters))}")
         rows = [_export(entry, self._project, self._ledger.of("gcp").currency) for entry in self._ledger.entries("gcp")]
-        with duckdb.connect() as database:
+        with duckdb.connect(config={"threads": 1}) as database:
             database.execute("SET TimeZone = 'UTC'")
             database.execute(f"CREATE TABLE bill ({SCHEMA})")
             if rows:
