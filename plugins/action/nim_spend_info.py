@@ -151,7 +151,6 @@ class _Spend:
         answer = book.look_up(task.question, lambda: apis.ask(task))
         targets = dict.fromkeys(task.question.targets, provider)
         if answer.reading is None:
-            self._count(provider, _spend.Reading())
             return [_spend.Bill(name, provider, problem=answer.problem) for name in targets]
         if answer.problem is not None:
             self._problems.append(f"{', '.join(targets)}: {answer.problem}")
