@@ -96,7 +96,7 @@ class Cache:
         # Somebody else may have written meanwhile.
         self._rows = {**self._read(), **fresh}
         try:
-            _write(Path(self._path), {"version": VERSION, "quotes": dict(sorted(self._rows.items()))})
+            write_whole(Path(self._path), {"version": VERSION, "quotes": dict(sorted(self._rows.items()))})
         except OSError as exc:
             self.problems.append(f"the cache {self._path} cannot be written: {exc}")
 
@@ -108,9 +108,10 @@ def _rows_of(content: t.Any) -> dict[str, dict[str, t.Any]]:
     return {str(key): row for key, row in content["quotes"].items() if isinstance(row, dict)}
 
 
-def _write(path: Path, content: t.Any) -> None:
+def write_whole(path: Path, content: t.Any) -> None:
+    """Write a file of JSON so that no reader sees half of it. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".prices-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
     unfinished = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -226,4 +227,16 @@ def _not_said(thing: Thing) -> Quote:
     return Quote(None, why=f"the price API said nothing about {thing.name or thing.kind} in {thing.region}")
 
 
-__all__ = ("API_ONLY", "AUTO", "LIST_ONLY", "MODES", "Ask", "Book", "Cache", "Quotes", "iso", "moment_of")
+__all__ = (
+    "API_ONLY",
+    "AUTO",
+    "LIST_ONLY",
+    "MODES",
+    "Ask",
+    "Book",
+    "Cache",
+    "Quotes",
+    "iso",
+    "moment_of",
+    "write_whole",
+)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""What the price APIs have in common: pages of JSON over HTTP, tried again while the provider is busy, and rows."""
+"""What the price and billing APIs have in common: pages of JSON over HTTP, tried again while the provider is busy."""
 
 from __future__ import annotations
 
@@ -43,19 +43,44 @@ class Row:
 
 
 class JsonApi:
-    """Asks one API. ``sleep`` takes seconds."""
+    """Asks one API. ``sleep`` takes seconds.
 
-    def __init__(self, sleep: t.Callable[[float], None] = time.sleep) -> None:
+    ``is_busy`` tells of an answer whether it is worth another try, beside those whose status says so everywhere.
+    ``patience`` is the longest pause in seconds that is made because the provider asks for it. ``calls`` counts.
+    """
+
+    def __init__(
+        self,
+        sleep: t.Callable[[float], None] = time.sleep,
+        *,
+        is_busy: t.Callable[[_http.Answer], bool] = lambda _answer: False,
+        patience: float = LONGEST_PAUSE,
+    ) -> None:
         self._sleep = sleep
+        self._is_busy = is_busy
+        self._patience = patience
         self._client = _http.Client(_TIMEOUT, body_limit=_PAGE_BYTES)
+        self.calls = 0
 
     def get(self, doing: str, url: str, headers: t.Mapping[str, str] | None = None) -> dict[str, t.Any]:
         """Return one page. Raises ProviderError."""
+        return self._ask(doing, "GET", url, headers or {}, None)
+
+    def post(self, doing: str, url: str, body: t.Any, headers: t.Mapping[str, str] | None = None) -> dict[str, t.Any]:
+        """Send a question that changes nothing, so that it may be sent again. Raises ProviderError."""
+        return self._ask(
+            doing, "POST", url, {"Content-Type": "application/json", **(headers or {})}, json.dumps(body).encode()
+        )
+
+    def _ask(
+        self, doing: str, method: str, url: str, headers: t.Mapping[str, str], body: bytes | None
+    ) -> dict[str, t.Any]:
         pause, problem = 1.0, ""
         for attempt in range(1, ATTEMPTS + 1):
             wait = pause
+            self.calls += 1
             try:
-                answer = self._client.request("GET", url, {"Accept": "application/json", **(headers or {})})
+                answer = self._client.request(method, url, {"Accept": "application/json", **headers}, body)
             except _http.HttpError as exc:
                 problem = str(exc)
                 if exc.kind not in _PASSING_KINDS:
@@ -64,11 +89,12 @@ class JsonApi:
                 if answer.status == 200:
                     return _object(doing, answer.body)
                 problem = f"the answer is {answer.status}{_said(answer.body)}"
-                if answer.status not in _PASSING_STATUSES:
+                if answer.status not in _PASSING_STATUSES and not self._is_busy(answer):
                     break
                 wait = _retry_after(answer.headers) or pause
-            if attempt == ATTEMPTS or wait > LONGEST_PAUSE:
-                problem += f"; tried {attempt} times"
+            if attempt == ATTEMPTS or wait > self._patience:
+                asked = f"; it wants to be asked again in {wait:.0f} seconds" if wait > self._patience else ""
+                problem += f"; tried {attempt} times{asked}"
                 break
             self._sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -129,5 +155,10 @@ def _said(body: bytes) -> str:
 
 
 def _retry_after(headers: t.Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "").strip()
-    return float(text) if text.isdigit() else None
+    """Return how many seconds to wait: the longest that is asked for.
+
+    Cost Management has headers of its own beside Retry-After, one for each of its limits, such as
+    x-ms-ratelimit-microsoft.costmanagement-qpu-retry-after (github.com/Azure/azqr/issues/745).
+    """
+    texts = [text.strip() for name, text in headers.items() if name == "retry-after" or name.endswith("-retry-after")]
+    return max((float(text) for text in texts if text.isdigit()), default=None)
