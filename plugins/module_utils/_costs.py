@@ -18,9 +18,9 @@ import collections
 import dataclasses
 import datetime
 import typing as t
+from decimal import Decimal
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _guard, _guard_policy, _usage
-from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HOSTED_TIER
+from ansible_collections.budgetguard.techops.plugins.module_utils import _guard, _guard_policy, _spend, _usage
 from ansible_collections.budgetguard.techops.plugins.module_utils._pricing import HOURS_PER_MONTH
 
 Mapping = t.Mapping[str, t.Any]
@@ -48,7 +48,7 @@ class CostsError(ValueError):
 class Read:
     """All that was read. ``pace_days`` is how many of the last billed days tell the pace.
 
-    ``usages`` are mappings with ``target``, and ``usage`` with its sums by the hour, or ``error``. ``budgets`` are as
+    ``usages`` are mappings with ``target``, and ``usage`` with its sums by the day, or ``error``. ``budgets`` are as
     the variable guard_budgets has them.
     """
 
@@ -137,24 +137,25 @@ def costs(read: Read, now: float) -> Row:
     month = Month(now)
     policy = _guard_policy.policy({"budgets": read.budgets})
     targets = list(_mappings("spend.targets", spend.get("targets")))
-    unread = {
-        str(target["target"]): str(target.get("problem") or "it was not read")
-        for target in targets
-        if _is_unread(target)
-    }
-    running, not_seen = _running(read, {str(target["target"]) for target in targets})
-    rows = _rows(read, spend, month, running, not_seen, unread)
-    total = _total(rows, unread, {str(target["target"]) for target in targets})
+    outside = {str(target["target"]) for target in targets if target.get("source") is None}
+    unread = [
+        str(target["target"]) for target in targets if target.get("source") and target.get("billed_until") is None
+    ]
+    running = _running(read, str(spend["currency"]))
+    not_seen = _not_seen(read, {str(target["target"]) for target in targets})
+    rows = _rows(read, spend, month, [nim for nim in running if nim.target not in outside], not_seen, unread)
+    total = _total(rows, unread, len(targets) > len(outside) + len(unread))
     budgets = [found for budget in policy.budgets for found in _budget(budget, rows, unread, str(spend["currency"]))]
     idle = _idle(read, running, now)
     notes = [str(problem) for problem in spend.get("problems") or ()]
-    notes += [f"{name}: what it costs is not known: {why}" for name, why in unread.items()]
-    notes += [f"{target['target']}: {target['problem']}" for target in targets if _has_told(target, unread)]
-    notes += [f"{name}: what runs there is not known: {why}" for name, why in not_seen.items()]
-    notes += [f"{row['node'] or 'shared'} on {row['target']}: {row['why']}" for row in rows if row["why"]]
     notes += [
-        f"{nim['node']} on {nim['target']}: idle time not known: {nim['why']}" for nim in idle["nims"] if nim["why"]
+        f"{target['target']} is not in these sums: {target['problem']}"
+        for target in targets
+        if target["target"] in outside
     ]
+    notes += [f"{name}: what runs there is not known: {why}" for name, why in not_seen.items() if name not in outside]
+    notes += [f"{_named(row)}: {why}" for row in rows for why in row["why"]]
+    notes += [f"{_named(nim)}: idle time not known: {nim['why']}" for nim in idle["nims"] if nim["why"]]
     return {
         "currency": str(spend["currency"]),
         "month": month.name,
@@ -163,7 +164,7 @@ def costs(read: Read, now: float) -> Row:
         "as_of": spend.get("as_of"),
         "total": total,
         "rows": rows,
-        "days": _days(spend),
+        "days": _days(spend, month),
         "budgets": budgets,
         "idle": idle,
         "allocations": [dict(row) for row in _mappings("spend.allocations", spend.get("allocations") or ())],
@@ -187,69 +188,31 @@ def _mappings(what: str, value: t.Any) -> t.Sequence[Mapping]:
     return t.cast("t.Sequence[Mapping]", value)
 
 
-def _is_unread(target: Mapping) -> bool:
-    """Say whether nothing is known of what a target has cost."""
-    return bool(target.get("problem")) and target.get("billed_until") is None
-
-
-def _has_told(target: Mapping, unread: Mapping) -> bool:
-    return bool(target.get("problem")) and str(target["target"]) not in unread
+def _named(row: Row) -> str:
+    return f"{row['node'] or 'shared'} on {row['target']}"
 
 
 # ---- what runs -------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class _Nim:
-    """A NIM that is switched on, with its list price per hour. ``why`` tells why there is none."""
-
-    target: str
-    name: str
-    node: str
-    gpu_tier: str
-    running_since: float | None
-    hourly: float | None
-    why: str | None
+def _running(read: Read, currency: str) -> list[_spend.Run]:
+    """Return the NIMs that are switched on, with their list prices."""
+    try:
+        prices = _spend.listed("prices", read.prices, "prices")
+        found = _spend.runs(_mappings("targets", read.targets), prices, currency)
+    except _spend.SpendError as exc:
+        raise CostsError(str(exc)) from exc
+    return sorted(found, key=lambda nim: (nim.target, nim.node, nim.name))
 
 
-def _running(read: Read, names: t.AbstractSet[str]) -> tuple[list[_Nim], dict[str, str]]:
-    """Return the NIMs that are switched on, and those of the targets of which that is not known, with the reason."""
-    found: list[_Nim] = []
-    asked = {str(target["target"]) for target in _mappings("targets", read.targets)}
-    not_seen = dict.fromkeys(sorted(names - asked), "it was not asked")
-    for target in _mappings("targets", read.targets):
-        name = str(target["target"])
-        if not target["read"]:
-            if not target.get("asleep"):
-                not_seen[name] = str(target.get("error") or "it could not be read")
-            continue
-        found += [
-            _nim(name, nim, read.prices)
-            for nim in target["deployments"]
-            if nim["replicas"] and nim["gpu_tier"] != HOSTED_TIER
-        ]
-    return sorted(found, key=lambda nim: (nim.target, nim.node, nim.name)), not_seen
-
-
-def _nim(target: str, nim: Mapping, prices: Mapping) -> _Nim:
-    hourly, why = None, "its price was not looked up"
-    for row in _mappings("prices.prices", prices.get("prices") or ()):
-        same = row.get("name") == nim["name"] or (row.get("node"), row.get("gpu_tier")) == (
-            nim["node"],
-            nim["gpu_tier"],
-        )
-        if row.get("target") == target and same:
-            hourly, why = row.get("hourly"), str(row.get("why") or "its price is not known")
-            break
-    return _Nim(
-        target,
-        str(nim["name"]),
-        str(nim["node"]),
-        str(nim["gpu_tier"]),
-        _usage.moment(nim.get("running_since")),
-        hourly,
-        None if hourly is not None else why,
-    )
+def _not_seen(read: Read, names: t.AbstractSet[str]) -> dict[str, str]:
+    """Return the targets of which it is not known what runs there, with the reason."""
+    found = {str(target["target"]): target for target in _mappings("targets", read.targets)}
+    told = dict.fromkeys(sorted(names - set(found)), "it was not asked")
+    for name, target in found.items():
+        if not target["read"] and not target.get("asleep"):
+            told[name] = str(target.get("error") or "it could not be read")
+    return told
 
 
 # ---- money -----------------------------------------------------------------------------------------------------------
@@ -261,51 +224,67 @@ def _rows(
     read: Read,
     spend: Mapping,
     month: Month,
-    running: t.Sequence[_Nim],
+    running: t.Sequence[_spend.Run],
     not_seen: Mapping,
-    unread: Mapping,
+    unread: t.Sequence[str],
 ) -> list[Row]:
     """Return one row for each node of a target, and one for what a target's NIMs share; what costs most comes first."""
     told: dict[_Key, Mapping] = {
-        (str(row["target"]), row.get("node")): row for row in _mappings("spend.rows", spend.get("rows") or ())
+        (str(row["target"]), row.get("node")): row
+        for row in _mappings("spend.rows", spend.get("rows") or ())
+        if row["target"] not in unread
     }
-    billed: dict[_Key, dict[datetime.date, float | None]] = collections.defaultdict(dict)
-    for day in _mappings("spend.days", spend.get("days") or ()):
-        own, date = billed[str(day["target"]), day.get("node")], date_of(day["date"])
-        # A node may have several NIMs, of other tiers. If one of them is not known, the sum is not.
-        amount = day.get("billed")
-        own[date] = None if amount is None or own.get(date, 0.0) is None else (own.get(date) or 0.0) + amount
-    keys: dict[_Key, None] = dict.fromkeys([*told, *billed, *((nim.target, nim.node) for nim in running)])
+    billed = _billed(spend)
+    # What runs on a target that is not billed by anybody's word is a row, too, with nothing known but its price.
+    keys: dict[_Key, None] = dict.fromkeys([*told, *((nim.target, nim.node) for nim in running)])
     until = {str(target["target"]): _usage.moment(target.get("billed_until")) for target in spend.get("targets") or ()}
+    open_ends = {
+        (str(item["target"]), item.get("node")) for item in spend.get("estimates") or () if item.get("amount") is None
+    }
     rows = []
     for target, node in keys:
         row = told.get((target, node), {})
-        known = target in until and target not in unread
-        spent = row.get("month_to_date") if row else (0.0 if known else None)
+        spent = row.get("month_to_date")
         mine = [nim for nim in running if (nim.target, nim.node) == (target, node)]
-        hourly, complete, why = _hourly(read, target, node, mine)
+        hourly, complete, why = _hourly(read, spend, target, node, mine)
         if target in not_seen and node is not None:
             hourly, complete = None, False
-        ahead = None if spent is None or hourly is None else round(spent + hourly * month.hours_left, _ROUND)
+        left = month.hours_left
         pace, days = _pace(billed.get((target, node), {}), until.get(target), month, read.pace_days)
-        later = None if spent is None or pace is None else round(spent + pace * month.hours_left / 24, _ROUND)
+        whys = [why] if why else []
+        if (target, node) in open_ends:
+            whys.append("what it has cost since the bill ends is not known, and not in the sums")
         rows.append(
             {
                 "target": target,
                 "node": node,
                 "month_to_date": spent,
-                "estimated": row.get("estimated") if row else (0.0 if known else None),
-                "today": row.get("today") if row else (0.0 if known else None),
+                "month_complete": spent is not None and (target, node) not in open_ends,
+                "estimated": row.get("estimated"),
+                "today": row.get("today"),
                 "running": bool(mine) if node is not None and target not in not_seen else None,
                 "hourly": hourly,
                 "hourly_complete": complete,
                 "per_billed_day": pace,
                 "billed_days": days,
-                "forecast": {RUNNING: ahead, PACE: later},
-                "why": why,
+                "forecast": {
+                    RUNNING: None if spent is None or hourly is None else round(spent + hourly * left, _ROUND),
+                    PACE: None if spent is None or pace is None else round(spent + pace * left / 24, _ROUND),
+                },
+                "why": whys,
             }
         )
     return sorted(rows, key=_dearest_first)
+
+
+def _billed(spend: Mapping) -> dict[_Key, dict[datetime.date, float | None]]:
+    """Return what was billed for each node of a target, by day. A node may have several NIMs, of other tiers."""
+    found: dict[_Key, dict[datetime.date, float | None]] = collections.defaultdict(dict)
+    for day in _mappings("spend.days", spend.get("days") or ()):
+        own, date, amount = found[str(day["target"]), day.get("node")], date_of(day["date"]), day.get("billed")
+        before = own.get(date, 0.0)
+        own[date] = None if amount is None or before is None else before + amount
+    return found
 
 
 def _dearest_first(row: Row) -> tuple[t.Any, ...]:
@@ -313,19 +292,24 @@ def _dearest_first(row: Row) -> tuple[t.Any, ...]:
 
 
 def _hourly(
-    read: Read, target: str, node: str | None, running: t.Sequence[_Nim]
+    read: Read, spend: Mapping, target: str, node: str | None, running: t.Sequence[_spend.Run]
 ) -> tuple[float | None, bool, str | None]:
     """Return what is paid an hour now by list prices, whether that is all of it, and why something is not known."""
     if node is not None:
-        why = next((nim.why for nim in running if nim.why), None)
-        amount = summed(nim.hourly for nim in running).amount if why is None else None
-        return amount, why is None, why and f"it runs, and {why}, so there is no forecast by what runs"
+        if any(nim.hourly is None for nim in running):
+            return None, False, "it runs, and its list price is not known, so neither is the forecast by what runs"
+        return summed(_float(nim.hourly) for nim in running).amount, True, None
     for row in _mappings("prices.targets", read.prices.get("targets") or ()):
-        if row.get("target") == target and not row.get("error"):
+        same = row.get("target") == target and str(row.get("currency") or "USD") == spend["currency"]
+        if same and not row.get("error"):
             whole = row.get("fixed_monthly")
             least = whole if whole is not None else row.get("fixed_monthly_at_least")
             return (None if least is None else round(least / float(HOURS_PER_MONTH), 6)), whole is not None, None
     return None, False, "what its NIMs share has no list price, so it is not in the forecast by what runs"
+
+
+def _float(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _pace(
@@ -347,14 +331,15 @@ def _pace(
     return round(sum(filter(None, amounts)) / len(amounts), _ROUND), len(amounts)
 
 
-def _total(rows: t.Sequence[Row], unread: Mapping, targets: t.AbstractSet[str]) -> Row:
+def _total(rows: t.Sequence[Row], unread: t.Sequence[str], any_read: bool) -> Row:
     """Return the sums of all rows."""
-    nothing = 0.0 if targets - set(unread) else None
+    nothing = 0.0 if any_read else None
     whole = not unread
     total: Row = {}
     for name in ("month_to_date", "estimated", "today"):
         found = summed((row[name] for row in rows), nothing)
         total[name], total[f"{name}_complete"] = found.amount, found.complete and whole
+    total["month_to_date_complete"] = whole and all(row["month_complete"] for row in rows)
     total["hourly"] = summed(row["hourly"] for row in rows).amount
     total["forecast"] = {how: _forecast(rows, how, whole, nothing) for how in FORECASTS}
     return total
@@ -363,7 +348,7 @@ def _total(rows: t.Sequence[Row], unread: Mapping, targets: t.AbstractSet[str]) 
 def _forecast(rows: t.Sequence[Row], how: str, whole: bool, nothing: float | None) -> Row:
     """Return the forecast for some rows. Of a row without one what it has cost so far counts, so it is not complete."""
     known = [row["forecast"][how] for row in rows]
-    complete = whole and None not in known
+    complete = whole and None not in known and all(row["month_complete"] for row in rows)
     if how == RUNNING:
         complete = complete and all(row["hourly_complete"] for row in rows)
     if rows and all(amount is None for amount in known):
@@ -372,7 +357,7 @@ def _forecast(rows: t.Sequence[Row], how: str, whole: bool, nothing: float | Non
     return {"amount": summed(least, nothing).amount, "complete": complete}
 
 
-def _budget(budget: _guard.Budget, rows: t.Sequence[Row], unread: Mapping, currency: str) -> t.Iterator[Row]:
+def _budget(budget: _guard.Budget, rows: t.Sequence[Row], unread: t.Sequence[str], currency: str) -> t.Iterator[Row]:
     """Return how much of a budget is used, for each of its periods."""
     own = [row for row in rows if budget.is_about(row["target"], [row["node"]])]
     anywhere = dataclasses.replace(budget, node=None)
@@ -386,6 +371,7 @@ def _budget(budget: _guard.Budget, rows: t.Sequence[Row], unread: Mapping, curre
             why = f"spend is in {currency}, the budget in {budget.currency}, and nothing is converted"
         found = summed((row[column] for row in own), nothing)
         spent, complete = (None, False) if why else (found.amount, found.complete and not blind)
+        complete = complete and all(row["month_complete"] for row in own)
         if spent is None and why is None:
             why = "what was spent is not known"
         forecasts = {}
@@ -425,36 +411,45 @@ def _budget_state(row: Row) -> str:
     return OK if row["complete"] else NOTE
 
 
-def _days(spend: Mapping) -> list[Row]:
-    """Return what each day has cost, by what was billed and by estimate, the oldest first."""
-    found = [
-        {
-            "date": date_of(day["date"]).isoformat(),
-            "target": str(day["target"]),
-            "node": day.get("node"),
-            "gpu_tier": day.get("gpu_tier"),
-            "kind": BILLED,
-            "amount": day.get("billed"),
-        }
-        for day in _mappings("spend.days", spend.get("days") or ())
-    ]
+def _days(spend: Mapping, month: Month) -> list[Row]:
+    """Return what each day has cost, by what was billed and by estimate, the oldest first.
+
+    The last day of a bill still grows, and is estimated as well. What is billed of it is taken off the estimate, as
+    nim_spend_info does for its rows.
+    """
+    found = [_day(day, date_of(day["date"]), BILLED, day.get("billed")) for day in spend.get("days") or ()]
+    until = {str(target["target"]): _usage.moment(target.get("billed_until")) for target in spend.get("targets") or ()}
+    credit: dict[_Key, float] = {}
+    for key, days in _billed(spend).items():
+        grows = max(until.get(key[0]) or 0.0, start_of(month.first))
+        credit[key] = sum(amount or 0.0 for date, amount in days.items() if start_of(date) >= grows)
     for item in _mappings("spend.estimates", spend.get("estimates") or ()):
-        since, until = _usage.moment(item.get("since")), _usage.moment(item.get("until"))
-        if since is None or until is None or until <= since:
+        since, end = _usage.moment(item.get("since")), _usage.moment(item.get("until"))
+        if since is None or end is None or end <= since:
             continue
-        amount = item.get("amount")
-        for date, part in _parts(since, until):
-            found.append(
-                {
-                    "date": date.isoformat(),
-                    "target": str(item["target"]),
-                    "node": item.get("node"),
-                    "gpu_tier": item.get("gpu_tier"),
-                    "kind": ESTIMATE,
-                    "amount": None if amount is None else round(amount * part, _ROUND),
-                }
-            )
+        key, amount = (str(item["target"]), item.get("node")), item.get("amount")
+        for date, part in _parts(since, end):
+            if date < month.first:
+                continue
+            if amount is None:
+                found.append(_day(item, date, ESTIMATE, None))
+                continue
+            paid = min(amount * part, credit.get(key, 0.0))
+            credit[key] = credit.get(key, 0.0) - paid
+            if amount * part > paid:
+                found.append(_day(item, date, ESTIMATE, round(amount * part - paid, _ROUND)))
     return sorted(found, key=lambda day: tuple(str(value) for value in list(day.values())[:5]))
+
+
+def _day(row: Mapping, date: datetime.date, kind: str, amount: float | None) -> Row:
+    return {
+        "date": date.isoformat(),
+        "target": str(row["target"]),
+        "node": row.get("node"),
+        "gpu_tier": row.get("gpu_tier"),
+        "kind": kind,
+        "amount": amount,
+    }
 
 
 def _parts(since: float, until: float) -> t.Iterator[tuple[datetime.date, float]]:
@@ -470,7 +465,7 @@ def _parts(since: float, until: float) -> t.Iterator[tuple[datetime.date, float]
 # ---- idle time -------------------------------------------------------------------------------------------------------
 
 
-def _idle(read: Read, running: t.Sequence[_Nim], now: float) -> Row:
+def _idle(read: Read, running: t.Sequence[_spend.Run], now: float) -> Row:
     """Return for how long NIMs that run now have had nothing to do."""
     usages = {str(usage.get("target")): usage for usage in _mappings("usages", read.usages)}
     nims = [_idle_nim(nim, usages.get(nim.target), now) for nim in running]
@@ -489,7 +484,7 @@ def _idle(read: Read, running: t.Sequence[_Nim], now: float) -> Row:
     }
 
 
-def _idle_nim(nim: _Nim, usage: Mapping | None, now: float) -> Row:
+def _idle_nim(nim: _spend.Run, usage: Mapping | None, now: float) -> Row:
     row: Row = {
         "target": nim.target,
         "name": nim.name,
@@ -501,7 +496,7 @@ def _idle_nim(nim: _Nim, usage: Mapping | None, now: float) -> Row:
         "busy_hours": None,
         "idle_share": None,
         "at_least": False,
-        "hourly": nim.hourly,
+        "hourly": _float(nim.hourly),
         "idle_cost": None,
     }
     found = _busy(nim, usage, now)
@@ -517,16 +512,17 @@ def _idle_nim(nim: _Nim, usage: Mapping | None, now: float) -> Row:
         "busy_hours": round(worked, 3),
         "idle_share": round(1 - worked / hours, 4),
         "at_least": not exact,
-        "idle_cost": None if nim.hourly is None else round((hours - worked) * nim.hourly, _ROUND),
+        "idle_cost": None if nim.hourly is None else round((hours - worked) * float(nim.hourly), _ROUND),
         "why": None,
     }
 
 
-def _busy(nim: _Nim, usage: Mapping | None, now: float) -> tuple[float, float, float, bool] | str:
+def _busy(nim: _spend.Run, usage: Mapping | None, now: float) -> tuple[float, float, float, bool] | str:
     """Return from when to when a NIM has run, and for how many seconds it worked; or why that is not known.
 
     The last value says whether these seconds are exact. If the NIM was started after the log's last minutes begin, they
-    are what its requests took together since the hour of its start, which is as much as it can have worked.
+    are the most that it can have worked since: what its requests took together since the day of its start, and no more
+    than it worked in those last minutes.
     """
     if usage is None:
         return "its use was not read"
@@ -538,22 +534,22 @@ def _busy(nim: _Nim, usage: Mapping | None, now: float) -> tuple[float, float, f
     recent = None if own is None else own["recent"]
     if recent is None or recent["busy_seconds"] is None:
         return "; ".join(log["problems"]) or "the log does not say how long it worked"
-    if nim.running_since is None:
+    if nim.since is None:
         return "the target does not say since when it runs"
     read_at = _usage.moment(told["until"]) or now
     end = min(read_at, _usage.moment(log["settled_until"]) or read_at)
     window = read_at - 60.0 * recent["minutes"]
-    if nim.running_since <= window:
+    if nim.since <= window:
         begin, busy, exact = window, float(recent["busy_seconds"]), True
     else:
-        begin = max(nim.running_since, _usage.moment(told["since"]) or nim.running_since)
-        hour = begin // _HOUR * _HOUR
+        begin = max(nim.since, _usage.moment(told["since"]) or nim.since)
+        day = start_of(day_of(begin))
         since_then = [
-            row["request_seconds"]
+            float(row["request_seconds"])
             for row in told["rows"]
-            if f"nim-{row['node']}" == nim.name and (_usage.moment(row["period"]) or 0.0) >= hour
+            if f"nim-{row['node']}" == nim.name and (_usage.moment(row["period"]) or day) >= day
         ]
-        busy, exact = min(float(sum(since_then)), float(recent["busy_seconds"])), False
+        busy, exact = min(sum(since_then), float(recent["busy_seconds"])), False
     if end <= begin:
         return "it was started after the log's last line that counts"
     return begin, end, busy, exact

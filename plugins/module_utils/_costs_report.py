@@ -104,9 +104,9 @@ def _cells(row: Row, idle: Row) -> tuple[str, ...]:
         row["node"] or SHARED,
         row["target"],
         _money(row["today"]),
-        _money(row["month_to_date"]),
+        _money(row["month_to_date"], row["month_complete"]),
         _money(row["estimated"]),
-        _money(row["forecast"][RUNNING], row["hourly_complete"]),
+        _money(row["forecast"][RUNNING], row["hourly_complete"] and row["month_complete"]),
         _idle_cell(row, idle),
     )
 
@@ -308,8 +308,8 @@ def _days_plot(document: Row, month: Month, colors: t.Mapping[str, int]) -> Row:
     return {
         "kind": "plot_columns",
         "title": "Per day",
-        "about": f"What each day of UTC has cost, {_billed_until(document)}. Hatched is an estimate of what has run "
-        "since: running hours times the list price.",
+        "about": f"What each day of UTC has cost, {_billed_until(document)}. Hatched is an estimate of what runs "
+        "now and is not billed yet: running hours times the list price.",
         "unit": document["currency"],
         "sums": True,
         "open_title": "Not all of this day is billed yet",
@@ -504,9 +504,11 @@ def _nodes_table(document: Row) -> Row:
                 "cells": {
                     "node": row["node"] or SHARED,
                     "target": row["target"],
-                    **{name: _number(row[name]) for name in ("today", "month_to_date", "estimated")},
-                    RUNNING: _number(row["forecast"][RUNNING], row["hourly_complete"]),
-                    PACE: _number(row["forecast"][PACE]),
+                    "today": _number(row["today"]),
+                    "month_to_date": _number(row["month_to_date"], row["month_complete"]),
+                    "estimated": _number(row["estimated"]),
+                    RUNNING: _number(row["forecast"][RUNNING], row["hourly_complete"] and row["month_complete"]),
+                    PACE: _number(row["forecast"][PACE], row["month_complete"]),
                     "hourly": _number(row["hourly"], row["hourly_complete"]),
                     "idle": _idle_cell(row, document["idle"]),
                 }
@@ -549,8 +551,9 @@ _METHODS = """\
 Billed: what the clouds' own billing says, by tag or label, by days of UTC, {billed}. Bills come late, and
 change until a month is closed.
 
-Estimate: what has run since, running hours times the list price, without discounts, commitments and taxes. It
-is part of what is told as spent.
+Estimate: what runs now and is not billed yet, running hours times the list price, without discounts,
+commitments and taxes. It is part of what is told as spent. What ran since the bill ends and was stopped again
+is in no figure until it is billed.
 
 Forecast {running}: what was billed so far, the estimate, and the list price per hour of each NIM that is
 switched on now, and of what each target pays while stopped, up to the end of the month. What is switched on or

@@ -40,8 +40,8 @@ _TICKS = 5
 def columns(block: Block, name: str) -> Markup:
     """Return upright bars, stacked, with time from left to right.
 
-    C(columns): a list of C(label), C(title) (the label in full), C(values) (series to number or None), C(nothing), what
-    is said if there is no value, and C(open), true for one that is not complete yet; C(open_title) says what that means.
+    C(columns): a list of C(label), C(title) (the label in full), C(values) (series to number or None), C(nothing) (what
+    is said if there is no value), and C(open), true for one that is not complete. C(open_title) says what that means.
     """
     series, cols = _list(block, "series"), _list(block, "columns")
     top, ticks = _scale(max((_height(column, series) for column in cols), default=0.0))
@@ -428,7 +428,8 @@ STYLE = """\
     --c0: #1f4fa8; --c1: #b85c00; --c2: #1b7a4b; --c3: #8439b5; --c4: #007a8a; --c5: #b3285a; --c6: #746500;
     --c7: #6b7482; --open: #e4e8ef;
   }
-  .plot-image { min-width: 0; } .plot-image.is-time { max-height: 62mm; } .plot-readout, .plot-figures { display: none; }
+  .plot-image { min-width: 0; } .plot-image.is-time { max-height: 62mm; }
+  .plot-readout, .plot-figures { display: none; }
 }
 """
 
@@ -439,7 +440,7 @@ SCRIPT = """\
   for (const plot of document.querySelectorAll("[data-plot]")) {
     const items = [...plot.querySelectorAll(".plot-item")];
     const readout = plot.querySelector(".plot-readout");
-    const hint = "Point at the plot, or go there with the tabulator and use the arrow keys, to read single figures.";
+    const hint = "Point at the plot, or reach it with the tabulator and use the arrow keys, to read its figures.";
     const tell = (item) => { readout.textContent = item ? item.getAttribute("aria-label") : hint; };
     const move = (place) => {
       items.forEach((item, number) => item.setAttribute("tabindex", number === place ? "0" : "-1"));

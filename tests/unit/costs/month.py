@@ -8,11 +8,11 @@ from __future__ import annotations
 import datetime
 import random
 import typing as t
+from decimal import Decimal
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _usage
+from ansible_collections.budgetguard.techops.plugins.module_utils import _spend, _usage
 
 NOW = t.cast(float, _usage.moment("2026-11-19T16:00:00Z"))
-BILLED_UNTIL = "2026-11-18T00:00:00Z"
 AWS, AZURE, GCP, NVIDIA = "aws-us-east-1", "azure-eastus", "gcp-us-central1", "nvidia-studio"
 
 PRICES = {
@@ -37,96 +37,49 @@ def nim_name(node: str, tier: str) -> str:
     return f"nim-{node.lower().replace(' ', '-').replace('.', '-')}-{tier}"
 
 
-def target(name: str, **facts: t.Any) -> dict[str, t.Any]:
-    """Return what nim_spend_info tells of a target."""
-    sources = {"aws": "cost_explorer", "azure": "cost_management", "gcp": "bigquery"}
-    return {
-        "target": name,
-        "provider": name.partition("-")[0],
-        "source": sources.get(name.partition("-")[0]),
-        "currency": "USD",
-        "billed_until": BILLED_UNTIL,
-        "late_hours": 40.0,
-        "read_at": "2026-11-19T16:00:00Z",
-        "cached": False,
-        "problem": None,
-        **facts,
-    }
+def spend(seed: int = 3, **bills: t.Any) -> dict[str, t.Any]:
+    """Return what nim_spend_info tells: 17 days that are billed, one that still grows, and what runs since.
 
-
-def spend(seed: int = 3) -> dict[str, t.Any]:
-    """Return what nim_spend_info tells of 17 days that are billed, and of what has run since."""
+    ``bills`` are other bills by target, with hyphens as underscores.
+    """
     chance = random.Random(seed)
-    days: list[dict[str, t.Any]] = []
-    sums: dict[tuple[str, str | None], float] = {}
-    for number in range(1, 18):
+    lines: list[_spend.Line] = []
+    for number in range(1, 19):
         date = datetime.date(2026, 11, number)
+        # The last day of a bill still grows.
+        part = 0.3 if number == 18 else 1.0
         for (name, node, tier), hourly in PRICES.items():
             hours = chance.uniform(6, 22) if date.weekday() < 5 else chance.choice([0.0, 0.0, 5.0, 24.0])
-            amount = round(hours * hourly, 2)
-            if amount:
-                days.append({"date": str(date), "target": name, "node": node, "gpu_tier": tier, "billed": amount})
-                sums[name, node] = sums.get((name, node), 0.0) + amount
+            amount = Decimal(str(round(hours * hourly * part, 2)))
+            lines.append(_spend.Line(str(date), name, amount, "USD", node, None, tier))
         for name, monthly in FIXED.items():
-            amount = round(monthly / 30, 2)
-            days.append({"date": str(date), "target": name, "node": None, "gpu_tier": None, "billed": amount})
-            sums[name, None] = sums.get((name, None), 0.0) + amount
-    estimates = []
-    for (name, node), since in {**RUNNING, **RUNNING_GCP}.items():
-        tier, hourly = next((own[2], price) for own, price in PRICES.items() if own[:2] == (name, node))
-        begin = max(since, BILLED_UNTIL)
-        hours = (NOW - t.cast(float, _usage.moment(begin))) / 3600
-        estimates.append(
-            {
-                "target": name,
-                "node": node,
-                "gpu_tier": tier,
-                "since": begin,
-                "until": "2026-11-19T16:00:00Z",
-                "hours": hours,
-                "hourly": hourly,
-                "amount": round(hours * hourly, 2),
-                "basis": "running hours x list price",
-            }
-        )
-    added = {(row["target"], row["node"]): row for row in estimates}
-    rows = []
-    for (name, node), amount in sums.items():
-        row = added.get((name, node))
-        extra = row["amount"] if row else 0.0
-        today = min(16.0, row["hours"]) * row["hourly"] if row else 0.0
-        rows.append(
-            {
-                "target": name,
-                "node": node,
-                "month_to_date": round(amount + extra, 2),
-                "today": round(today, 2),
-                "estimated": extra,
-            }
-        )
+            lines.append(_spend.Line(str(date), name, Decimal(str(round(monthly / 30 * part, 2))), "USD"))
+    reading = _spend.Reading(tuple(line for line in lines if line.amount))
+    own = {name: name.partition("-")[0] for name in FIXED}
+    known = _spend.bills(reading, own, currency="USD", read_at=NOW)
+    return told([bills.get(bill.target.replace("-", "_"), bill) for bill in known])
+
+
+def told(bills: t.Sequence[_spend.Bill], problems: t.Sequence[str] = ()) -> dict[str, t.Any]:
+    """Return what nim_spend_info tells about some bills."""
+    names = _spend.Names((name, nim_name(node, tier), node, tier) for name, node, tier in PRICES)
+    estimates = _spend.estimates(_spend.runs(targets(), prices()["prices"], "USD"), bills, NOW)
+    own = {bill.target: [item for item in estimates if item.run.target == bill.target] for bill in bills}
+    allocated, unallocated = _spend.allocations(usages(), bills, names, "2026-11-01")
+    until = [bill.billed_until for bill in bills if bill.billed_until is not None]
     return {
         "currency": "USD",
-        "as_of": BILLED_UNTIL,
-        "targets": [target(AWS), target(AZURE), target(GCP)],
-        "days": days,
-        "rows": rows,
-        "estimates": estimates,
-        "allocations": [
-            {
-                "workstation": f"ws-{number:02d}",
-                "target": AWS,
-                "node": "FLUX Dev",
-                "request_seconds": 3600.0 * (6 - number),
-                "share": round((6 - number) / 15, 6),
-                "allocated": round(sums[AWS, "FLUX Dev"] * (6 - number) / 15, 2),
-            }
-            for number in range(1, 6)
-        ],
+        "as_of": _usage.iso(min(until, default=None)),
+        "targets": [_spend.target_row(bill, "USD", NOW) for bill in bills],
+        "days": [row for bill in bills for row in _spend.days_of(bill, names, "2026-11-01")],
+        "rows": [row for bill in bills for row in _spend.rows_of(bill, names, own[bill.target], NOW)],
+        "estimates": [item.row() for item in estimates],
+        "allocations": allocated,
         "calls": [
             {"provider": "aws", "calls": 1, "cost_usd": 0.01},
             {"provider": "azure", "calls": 2, "cost_usd": 0.0},
         ],
-        "problems": [],
+        "problems": [*problems, *unallocated],
     }
 
 
@@ -169,30 +122,31 @@ def prices() -> dict[str, t.Any]:
     }
 
 
-def usage(busy: t.Mapping[str, float], rows: t.Sequence[tuple[str, str, float]] = ()) -> dict[str, t.Any]:
-    """Return what nim_usage_info tells: NIM to seconds at work in the last day, and rows of hour, NIM and seconds."""
+def usage(busy: t.Mapping[str, float], rows: t.Sequence[tuple[str, str, str, float]] = ()) -> dict[str, t.Any]:
+    """Return what nim_usage_info tells: NIM to seconds at work in the last day, and rows of day, NIM, who, seconds."""
     return {
         "since": "2026-11-01T00:00:00Z",
         "until": "2026-11-19T16:00:00Z",
-        "log": {"settled_until": "2026-11-19T15:59:00Z", "problems": []},
+        "log": {"settled_until": "2026-11-19T15:59:00Z", "problems": [], "known": True, "complete": True},
         "nims": [
             {"name": name, "recent": {"minutes": 1440, "requests": 9, "busy_seconds": seconds}}
             for name, seconds in busy.items()
         ],
         "rows": [
-            {"period": hour, "node": name[4:], "workstation": "ws-01", "request_seconds": seconds}
-            for hour, name, seconds in rows
+            {"period": f"{day}T00:00:00Z", "node": name[4:], "workstation": workstation, "request_seconds": seconds}
+            for day, name, workstation, seconds in rows
         ],
     }
 
 
 def usages() -> list[dict[str, t.Any]]:
     """Return what is known of the use of the three targets; of one nothing."""
-    azure = nim_name("FLUX Dev", "a100-80gb")
-    hours = [("2026-11-18T17:00:00Z", azure, 3000.0), ("2026-11-19T09:00:00Z", azure, 5000.0)]
+    aws, azure = nim_name("FLUX Dev", "l40s"), nim_name("FLUX Dev", "a100-80gb")
+    days = [("2026-11-12", aws, f"ws-{number:02d}", 3600.0 * (6 - number)) for number in range(1, 6)]
+    mine = [("2026-11-18", azure, "ws-01", 3000.0), ("2026-11-19", azure, "ws-02", 5000.0)]
     return [
-        {"target": AWS, "usage": usage({nim_name("FLUX Dev", "l40s"): 8_600.0})},
-        {"target": AZURE, "usage": usage({azure: 7_400.0}, hours)},
+        {"target": AWS, "usage": usage({aws: 8_600.0}, days)},
+        {"target": AZURE, "usage": usage({azure: 7_400.0}, mine)},
         {"target": GCP, "error": "the log service does not answer"},
     ]
 
