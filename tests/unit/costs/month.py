@@ -37,12 +37,12 @@ def nim_name(node: str, tier: str) -> str:
     return f"nim-{node.lower().replace(' ', '-').replace('.', '-')}-{tier}"
 
 
-def spend(seed: int = 3, **bills: t.Any) -> dict[str, t.Any]:
+def spend(**bills: _spend.Bill) -> dict[str, t.Any]:
     """Return what nim_spend_info tells: 17 days that are billed, one that still grows, and what runs since.
 
     ``bills`` are other bills by target, with hyphens as underscores.
     """
-    chance = random.Random(seed)
+    chance = random.Random(3)
     lines: list[_spend.Line] = []
     for number in range(1, 19):
         date = datetime.date(2026, 11, number)
