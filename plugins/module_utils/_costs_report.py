@@ -438,8 +438,8 @@ def _idle_plot(idle: Row) -> Row:
 
 
 _FORECAST_COLUMNS = (
-    {"key": RUNNING, "title": "Forecast, as it runs", "type": "number"},
-    {"key": PACE, "title": "Forecast, by pace", "type": "number"},
+    {"key": RUNNING, "title": "Forecast, running", "type": "number"},
+    {"key": PACE, "title": "Forecast, pace", "type": "number"},
 )
 
 
@@ -458,8 +458,9 @@ def _budgets_table(budgets: t.Sequence[Row]) -> Row:
         {"key": "spent", "title": "Spent", "type": "number"},
         {"key": "percent", "title": "Used", "type": "number"},
         *_FORECAST_COLUMNS,
-        {"key": "why", "title": "Why it is not known"},
     ]
+    if any(row["why"] for row in budgets):
+        columns.append({"key": "why", "title": "Why it is not known"})
     return {
         "kind": "table",
         "title": "Budgets",
@@ -490,7 +491,7 @@ def _nodes_table(document: Row) -> Row:
         {"key": "target", "title": "Target"},
         {"key": "today", "title": "Today", "type": "number"},
         {"key": "month_to_date", "title": "This month", "type": "number"},
-        {"key": "estimated", "title": "Of it an estimate", "type": "number"},
+        {"key": "estimated", "title": "Estimate in it", "type": "number"},
         *_FORECAST_COLUMNS,
         {"key": "hourly", "title": "Per hour now", "type": "number"},
         {"key": "idle", "title": "Idle"},
@@ -503,7 +504,7 @@ def _nodes_table(document: Row) -> Row:
             {
                 "cells": {
                     "node": row["node"] or SHARED,
-                    "target": row["target"],
+                    "target": [row["target"]],
                     "today": _number(row["today"]),
                     "month_to_date": _number(row["month_to_date"], row["month_complete"]),
                     "estimated": _number(row["estimated"]),
@@ -531,8 +532,8 @@ def _allocations_table(document: Row) -> Row:
         {
             "cells": {
                 "workstation": row["workstation"],
-                "node": row["node"],
-                "target": row["target"],
+                "node": row["node"] or SHARED,
+                "target": [row["target"]],
                 "hours": _scaled(row.get("request_seconds"), 1 / 3600, ""),
                 "share": _scaled(row.get("share"), 100, " %"),
                 "allocated": _number(row.get("allocated")),
