@@ -26,6 +26,12 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
 SOURCES: t.Mapping[str, str] = {"aws": "cost_explorer", "azure": "cost_management", "gcp": "bigquery"}
 """Where each cloud's bill is read."""
 
+UNBILLED: t.Mapping[str, str] = {
+    "nvidia": "NVIDIA has no API that tells what Cloud Functions and hosted models have cost",
+    "local": "nobody sends a bill for a machine of your own",
+}
+"""Providers of which there never is a bill, and why."""
+
 BASIS = "running hours x list price"
 
 LOOK_BACK_DAYS = 3
@@ -89,6 +95,11 @@ class Bill:
     read_at: float | None = None
     cached: bool = False
     problem: str | None = None
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether there should be a bill. Where there never is one, that is no problem."""
+        return self.provider not in UNBILLED
 
     @property
     def is_known(self) -> bool:
@@ -307,7 +318,7 @@ def estimates(switched_on: t.Iterable[Run], known: t.Iterable[Bill], now: float)
     found = []
     for run in switched_on:
         bill = by_target.get(run.target)
-        if bill is None or bill.provider not in SOURCES:
+        if bill is None or not bill.is_expected:
             continue
         since = None if run.since is None or bill.billed_until is None else max(run.since, bill.billed_until)
         found.append(Estimate(run, since, now))
@@ -341,7 +352,7 @@ class _Period:
 
 def rows_of(bill: Bill, names: Names, estimated: t.Sequence[Estimate], now: float) -> list[Row]:
     """Return what each node of a target has cost this month and today, and what its NIMs share."""
-    if bill.provider not in SOURCES:
+    if not bill.is_expected:
         return []
     if not bill.is_known:
         return [{"target": bill.target, "node": None, "month_to_date": None, "today": None, "estimated": None}]
@@ -417,7 +428,7 @@ def target_row(bill: Bill, currency: str, now: float) -> Row:
 
 def problems_of(bill: Bill, names: Names, estimated: t.Sequence[Estimate], now: float) -> t.Iterator[str]:
     """Yield what somebody should look at: a bill that is not known, or late, or that names no node though one ran."""
-    if bill.provider not in SOURCES:
+    if not bill.is_expected:
         return
     if not bill.is_known:
         yield f"{bill.target}: what was billed is not known: {bill.problem}"
@@ -528,6 +539,7 @@ __all__ = (
     "LATE_HOURS",
     "LOOK_BACK_DAYS",
     "SOURCES",
+    "UNBILLED",
     "Bill",
     "Estimate",
     "Line",

@@ -17,17 +17,12 @@ import os
 import typing as t
 import warnings
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._spend import SOURCES, Reading
+from ansible_collections.budgetguard.techops.plugins.module_utils._spend import UNBILLED, Reading
 from ansible_collections.budgetguard.techops.plugins.module_utils._spend_book import Question
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._price_targets import Place
 
 TABLE_VARIABLE = "spend_bigquery_table"
 """The variable of a target on Google Cloud that says where its bill is exported to."""
-
-NO_SOURCE: t.Mapping[str, str] = {
-    "nvidia": "NVIDIA has no API that tells what Cloud Functions and hosted models have cost",
-    "local": "nobody sends a bill for a machine of your own",
-}
 
 Options = t.Mapping[str, t.Any]
 
@@ -64,8 +59,8 @@ def source_of(place: Place, variables: Options) -> Source | str:
     provider = place.target.provider
     if place.error is not None:
         return place.error
-    if provider not in SOURCES:
-        return NO_SOURCE.get(provider, f"nothing is known about bills of {provider or 'this provider'}")
+    if provider in UNBILLED:
+        return UNBILLED[provider]
     if place.connection is None:
         return "how it is reached is not known"
     if provider == "gcp":

@@ -38,13 +38,14 @@ from tests.sandbox.calls import Call, CallLog, Interferences
 from tests.sandbox.ecs_runtime import RUNTIME
 from tests.sandbox.prices import PriceList
 from tests.sandbox.rest import ApiError
+from tests.sandbox.spend import CostExplorer, Ledger
 from tests.sandbox.state import ACCOUNT_ID, STATE_LOCK
 
 #: Signing names that differ from what boto3 calls the service.
 CLIENT_NAMES = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
 #: Services that take all requests at "/"; another path there is a mistake.
 ROOT_PATH_ONLY = frozenset(
-    ("autoscaling", "cloudwatch", "ec2", "ecs", "elbv2", "iam", "logs", "pricing", "secretsmanager", "ssm", "sts")
+    ("autoscaling", "ce", "cloudwatch", "ec2", "ecs", "elbv2", "iam", "logs", "pricing", "secretsmanager", "ssm", "sts")
 )
 #: Answers of our Flask error handler carry the reason in this header.
 REFUSED_HEADER = "X-Sandbox-Refused"
@@ -123,12 +124,13 @@ class Dispatcher(DomainDispatcherApplication):
 class AwsApplication:
     """Answers AWS requests. Werkzeug request in, Werkzeug response out."""
 
-    def __init__(self, calls: CallLog, interferences: Interferences) -> None:
+    def __init__(self, ledger: Ledger, calls: CallLog, interferences: Interferences) -> None:
         install_patches()
         self._calls = calls
         self._interferences = interferences
         self._moto = Dispatcher(_strict_backend_app)
-        self._prices = PriceList()
+        # Of these two services moto has nothing, or nothing that is strict.
+        self._money = {"pricing": PriceList(), "ce": CostExplorer(ledger)}
 
     def __call__(self, request: Request) -> Response:
         """Log, delay, perhaps fail, else let moto answer."""
@@ -200,7 +202,7 @@ class AwsApplication:
         with STATE_LOCK:
             RUNTIME.advance()
             refused = _refused_access(request, aws, call)
-            response = refused or (self._price(aws) if aws.service == "pricing" else self._ask_moto(request))
+            response = refused or (self._price(aws) if aws.service in self._money else self._ask_moto(request))
         reason = response.headers.get(REFUSED_HEADER)
         if reason is not None:
             refusal = error_response(aws.protocol, 400, "NotImplementedBySandbox", reason)
@@ -209,9 +211,9 @@ class AwsApplication:
         return response
 
     def _price(self, aws: AwsRequest) -> Response:
-        """Answer for the Price List API, which moto does not have."""
+        """Answer for the Price List API and Cost Explorer."""
         try:
-            answer = self._prices.answer(aws.action, aws.region, aws.params)
+            answer = self._money[aws.service].answer(aws.action, aws.region, aws.params)
         except ApiError as error:
             if error.refused:
                 return _refusal(error.message)

@@ -194,6 +194,10 @@ class SandboxControl:
         """Change a quota of `cloud` azure or gcp. The region of Google's project-wide quotas is ``global``."""
         self.request("POST", "quota", {"cloud": cloud, "region": region, "name": name, "limit": limit})
 
+    def bill(self, cloud: str, **changes: Any) -> None:
+        """Change what `cloud` has billed: ``late_days``, ``currency``, ``active_tags`` (AWS's), ``entries``."""
+        self.request("POST", "bill", {"cloud": cloud, **changes})
+
     def image(self, repository: str, tag: str) -> None:
         """Put an image into the organisation's own registry at NVIDIA, as `docker push` does."""
         self.request("POST", "image", {"repository": repository, "tag": tag})

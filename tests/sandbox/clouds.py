@@ -19,6 +19,7 @@ from tests.sandbox.gcp import GcpApplication
 from tests.sandbox.inventory import resources
 from tests.sandbox.kube import KubeApplication
 from tests.sandbox.nvidia import NvidiaApplication
+from tests.sandbox.spend import Ledger
 from tests.sandbox.state import STATE_LOCK
 
 
@@ -26,10 +27,11 @@ class Clouds:
     """Every cloud. Each request finds the one whose path it has; whatever nobody else has is AWS's."""
 
     def __init__(self, ca_pem: str, calls: CallLog, interferences: Interferences) -> None:
-        self.aws = AwsApplication(calls, interferences)
+        self._ledger = Ledger()
+        self.aws = AwsApplication(self._ledger, calls, interferences)
         self.kube = KubeApplication(calls, interferences)
-        self.azure = AzureApplication(ca_pem, self.kube, calls, interferences)
-        self.gcp = GcpApplication(ca_pem, self.kube, calls, interferences)
+        self.azure = AzureApplication(ca_pem, self.kube, self._ledger, calls, interferences)
+        self.gcp = GcpApplication(ca_pem, self.kube, self._ledger, calls, interferences)
         self.nvidia = NvidiaApplication(calls, interferences)
 
     def __call__(self, request: Request) -> Response:
@@ -103,9 +105,15 @@ class Clouds:
         with STATE_LOCK:
             self.nvidia.functions.add_image(repository, tag)
 
+    def change_bill(self, cloud: str, changes: dict[str, Any]) -> None:
+        """Change what a cloud has billed. Raises ValueError."""
+        with STATE_LOCK:
+            self._ledger.change(cloud, changes)
+
     def reset(self) -> None:
         """Forget everything in all clouds."""
         with STATE_LOCK:
+            self._ledger.reset()
             self.kube.reset()
             self.azure.reset()
             self.gcp.reset()

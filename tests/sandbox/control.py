@@ -45,6 +45,7 @@ class ControlApi:
             ("POST", "image"): self._add_image,
             ("POST", "azure_permissions"): self._set_azure_permissions,
             ("POST", "container_log"): self._add_container_lines,
+            ("POST", "bill"): self._change_bill,
             ("GET", "defaults"): lambda _body: asdict(DEFAULTS),
             ("POST", "defaults"): self._change_defaults,
             ("POST", "reset"): self._reset,
@@ -142,6 +143,11 @@ class ControlApi:
             lines,
             seconds("delay_seconds", body.get("delay_seconds", 0)),
         )
+        return {}
+
+    def _change_bill(self, body: dict[str, Any]) -> dict[str, Any]:
+        changes = {name: value for name, value in body.items() if name != "cloud"}
+        self._clouds.change_bill(str(body.get("cloud")), changes)
         return {}
 
     def _change_defaults(self, body: dict[str, Any]) -> dict[str, Any]:

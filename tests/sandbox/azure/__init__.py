@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas, Log Analytics, prices."""
+"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas, Log Analytics, money."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.sandbox.azure.log_analytics import LogAnalytics
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.kube import KubeApplication
 from tests.sandbox.prices import RetailPrices
+from tests.sandbox.spend import CostManagement, Ledger
 
 __all__ = ["AzureAccount", "AzureApplication"]
 
@@ -22,14 +23,19 @@ __all__ = ["AzureAccount", "AzureApplication"]
 class AzureApplication:
     """All of Azure. Werkzeug request in, Werkzeug response out."""
 
-    def __init__(self, ca_pem: str, kube: KubeApplication, calls: CallLog, interferences: Interferences) -> None:
+    def __init__(
+        self, ca_pem: str, kube: KubeApplication, ledger: Ledger, calls: CallLog, interferences: Interferences
+    ) -> None:
         self.account = AzureAccount.new()
         self._directory = Directory(self.account.tenant_id)
         self._entra = Entra(self.account, self._directory, calls, interferences)
         graph = Graph(self._directory, self._entra, calls, interferences)
         self.arm = ResourceManager(self.account, self._directory, self._entra, kube, ca_pem, calls, interferences)
         logs = LogAnalytics(self.account, self._entra, kube.logs, self.arm.kube_ids, calls, interferences)
-        self._services = (self.arm, logs, graph, RetailPrices(calls, interferences), self._entra)
+        prices = RetailPrices(calls, interferences)
+        costs = CostManagement(self.account.subscription_id, self._entra.check_management, ledger, calls, interferences)
+        # The path of Cost Management is below those of Azure Resource Manager.
+        self._services = (costs, self.arm, logs, graph, prices, self._entra)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Azure, by its path."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Google Cloud: OAuth and IAM of service accounts, GKE, quotas of Compute Engine, Cloud Logging, prices."""
+"""Simulated Google Cloud: OAuth and IAM of service accounts, GKE, quotas of Compute Engine, Cloud Logging, money."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.sandbox.gcp.projects import ResourceManager
 from tests.sandbox.gcp.quotas import ComputeQuotas
 from tests.sandbox.kube import KubeApplication
 from tests.sandbox.prices import BillingCatalog
+from tests.sandbox.spend import BigQuery, Ledger
 
 __all__ = ["GcpApplication"]
 
@@ -25,7 +26,9 @@ __all__ = ["GcpApplication"]
 class GcpApplication:
     """All of Google Cloud. Werkzeug request in, Werkzeug response out."""
 
-    def __init__(self, ca_pem: str, kube: KubeApplication, calls: CallLog, interferences: Interferences) -> None:
+    def __init__(
+        self, ca_pem: str, kube: KubeApplication, ledger: Ledger, calls: CallLog, interferences: Interferences
+    ) -> None:
         self.account = GoogleAccount()
         self._oauth = GoogleOauth(self.account, calls, interferences)
         self.quotas = ComputeQuotas(self.account, self._oauth, calls, interferences)
@@ -34,8 +37,9 @@ class GcpApplication:
         projects = ResourceManager(self.account, self._oauth, calls, interferences)
         logging = CloudLogging(self.account, self._oauth, kube.logs, self._gke.places, calls, interferences)
         self.billing = BillingCatalog(self._oauth.check_google, google_error, calls, interferences)
+        bills = BigQuery(self.account.project, self._oauth.check_google, google_error, ledger, calls, interferences)
         # The paths of IAM are below those that GKE claims.
-        self._services = (self._iam, projects, self._gke, self.quotas, logging, self.billing, self._oauth)
+        self._services = (bills, self._iam, projects, self._gke, self.quotas, logging, self.billing, self._oauth)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Google Cloud, by its path."""
@@ -64,6 +68,7 @@ class GcpApplication:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING": f"{url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_BIGQUERY": f"{url}/bigquery/v2/",
         }
 
     def reset(self) -> None:
