@@ -137,10 +137,9 @@ def costs(read: Read, now: float) -> Row:
     month = Month(now)
     policy = _guard_policy.policy({"budgets": read.budgets})
     targets = list(_mappings("spend.targets", spend.get("targets")))
-    outside = {str(target["target"]) for target in targets if target.get("source") is None}
-    unread = [
-        str(target["target"]) for target in targets if target.get("source") and target.get("billed_until") is None
-    ]
+    outside = {str(target["target"]) for target in targets if target.get("provider") in _spend.UNBILLED}
+    names = [str(target["target"]) for target in targets if target.get("billed_until") is None]
+    unread = [name for name in names if name not in outside]
     running = _running(read, str(spend["currency"]))
     not_seen = _not_seen(read, {str(target["target"]) for target in targets})
     rows = _rows(read, spend, month, [nim for nim in running if nim.target not in outside], not_seen, unread)
