@@ -20,6 +20,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import (
     _aws_identity,
     _aws_rights,
+    _aws_spend,
     _aws_usage,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_policies import MOST_CHARACTERS
@@ -281,6 +282,18 @@ def _usage_of(reader: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_aws_usage, "QUERY_SECONDS", 0.0)
     with pytest.raises(ProviderError, match="the query was not done after 0 s"):
         usage.read(ask, now)
+
+
+def test_reading_bills_needs_the_spend_policy_and_all_of_it(sandbox: Sandbox) -> None:
+    holder = Holder(sandbox, "spend")
+    sandbox.control.clear_calls()
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    week_ago = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 7 * 86400))
+    reading = _aws_spend.AwsSpend(holder.account().options()).read("budgetguard", {REGION: "aws"}, week_ago, today)
+    assert (reading.unknown, reading.notes) == ({}, ())
+    assert {line.node for line in reading.lines} >= {None, "FLUX Dev"}
+    assert holder.refused() == []
+    assert_exact(("spend",), holder.needs())
 
 
 def test_who_may_only_read_can_change_nothing(sandbox: Sandbox) -> None:

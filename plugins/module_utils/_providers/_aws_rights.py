@@ -72,6 +72,7 @@ def grants(names: ArtistNames) -> dict[str, tuple[Grant, ...]]:
         "readonly": _readonly(arns),
         "permissions_check": _permissions_check(arns),
         "prices": _prices(),
+        "spend": _spend(),
     }
 
 
@@ -608,4 +609,12 @@ def _prices() -> tuple[Grant, ...]:
     return (
         Grant("ReadPriceList", "what things cost", ("pricing:GetProducts",)),
         Grant("ReadSpotPrices", "what Spot machines cost now", ("ec2:DescribeSpotPriceHistory",)),
+    )
+
+
+def _spend() -> tuple[Grant, ...]:
+    # What these tell is about the whole account. Neither can be limited to what is ours.
+    return (
+        Grant("ReadCosts", "what was billed; AWS is paid for each request", ("ce:GetCostAndUsage",)),
+        Grant("ReadCostTags", "which tags the bill is told by", ("ce:ListCostAllocationTags",)),
     )

@@ -30,6 +30,7 @@ K8S_ROLES = "rbac.authorization.k8s.io"
 
 QUOTAS = "to look at quotas before anything is created"
 SUBNET = "with subnet_id"
+SPEND = "for spend, on the subscription"
 USAGE = "for usage, on the workspace of Log Analytics"
 
 
@@ -101,8 +102,13 @@ ELSEWHERE: dict[str, list[Right]] = {
         Right("Microsoft.Network/virtualNetworks/subnets/read", "the studio's subnet", SUBNET),
         Right("Microsoft.Network/virtualNetworks/subnets/join/action", "put machines into the studio's subnet", SUBNET),
     ],
+    # Microsoft lists both for the one call. Its own role Cost Management Reader has the second alone.
+    "spend": [
+        Right("Microsoft.CostManagement/query/action", "what was billed", SPEND),
+        Right("Microsoft.CostManagement/query/read", "what was billed", SPEND),
+    ],
 }
-"""What only some deployers need, and on something else: the subscription, or a subnet."""
+"""What only some need, and on something else than the resource group: the subscription, or a subnet."""
 
 _TEXTS = {
     "deployer": "Deploys, starts, stops and removes NIMs on AKS. Assign it on the resource group of the cluster.",
@@ -110,6 +116,7 @@ _TEXTS = {
     "deployer_quotas": "Lets the deployer look at quotas before anything is created. Assign it on the subscription.",
     "identities": "Makes, rotates and revokes identities of workstations. Assign it on the resource group.",
     "readonly": "Reads which NIMs there are, why one does not run and who used them. Assign it on the resource group.",
+    "spend": "Reads what was billed. Assign it on the subscription.",
 }
 
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"

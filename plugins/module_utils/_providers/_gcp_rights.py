@@ -83,10 +83,19 @@ _READONLY = [
 RIGHTS: dict[str, list[Right]] = {"deployer": _DEPLOYER, "identities": _IDENTITIES, "readonly": _READONLY}
 """What each role needs in the project."""
 
+ELSEWHERE: dict[str, list[Right]] = {
+    "spend": [
+        *_of("bigquery.jobs", "ask for what was billed, in the target's project", "create"),
+        *_of("bigquery.tables", "read the billing export, on its table, dataset or project", "getData"),
+    ],
+}
+"""What only some need, and partly in another project."""
+
 _TEXTS = {
     "deployer": "Deploys, starts, stops and removes NIMs on GKE.",
     "identities": "Makes, rotates and revokes identities of workstations.",
     "readonly": "Reads which NIMs there are, why one does not run and who used them.",
+    "spend": "Reads what was billed.",
 }
 
 
@@ -99,7 +108,7 @@ def definitions() -> dict[str, dict[str, t.Any]]:
             "stage": "GA",
             "includedPermissions": sorted(right.name for right in rights),
         }
-        for name, rights in RIGHTS.items()
+        for name, rights in {**RIGHTS, **ELSEWHERE}.items()
     }
 
 

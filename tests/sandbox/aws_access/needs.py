@@ -427,6 +427,8 @@ WITHOUT_RESOURCE = frozenset(
         ),
         "iam:ListUsers",
         *(f"logs:{name}" for name in ("DescribeLogGroups", "GetQueryResults", "StopQuery")),
+        "ce:GetCostAndUsage",
+        "ce:ListCostAllocationTags",
         "pricing:GetProducts",
         "secretsmanager:ListSecrets",
     )
