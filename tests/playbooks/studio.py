@@ -283,7 +283,16 @@ def _signal(pids: t.Iterable[int], number: signal.Signals) -> None:
 
 
 def _is_write(call: dict[str, t.Any]) -> bool:
-    reading = ("nim", "ngc-keys", "google-logging", "log-analytics", "azure-prices", "google-billing")
+    reading = (
+        "nim",
+        "ngc-keys",
+        "google-logging",
+        "log-analytics",
+        "azure-prices",
+        "google-billing",
+        "azure-costs",
+        "bigquery",
+    )
     if call["service"] in reading or call["action"] == "StartQuery":
         return False
     if call["service"] in ("arm", "entra", "gke", "google-compute", "google-oauth", "kube", "nvcf"):
