@@ -90,6 +90,8 @@ class Spent:
     node: str | None
     month: float | None
     day: float | None
+    estimated: float | None = None
+    """How much of the month is no bill yet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -390,13 +392,19 @@ def _used(budget: Budget, spend: Spend | None, zone: datetime.tzinfo, now: float
         if known:
             percent = 100.0 * sum(known) / limit
             text = f"{budget.name}: {sum(known):.2f} of {limit:.2f} {budget.currency} of this {period} are spent"
+            guessed = sum(row.estimated or 0.0 for row in _rows(budget, spend)) if period == "month" else 0.0
+            if guessed:
+                text += f", {guessed:.2f} of it estimated"
             found.append((percent, text))
     return found
 
 
 def _amounts(budget: Budget, spend: Spend, period: str) -> list[float | None]:
-    rows = [row for row in spend.rows if budget.is_about(row.target, [row.node])]
-    return [row.month if period == "month" else row.day for row in rows]
+    return [row.month if period == "month" else row.day for row in _rows(budget, spend)]
+
+
+def _rows(budget: Budget, spend: Spend) -> list[Spent]:
+    return [row for row in spend.rows if budget.is_about(row.target, [row.node])]
 
 
 def _stale(budget: Budget, spend: Spend, period: str, zone: datetime.tzinfo, now: float) -> str | None:

@@ -80,6 +80,9 @@ def decided(read: Read, policies: t.Mapping[str, _guard.Policy], now: float) -> 
             decisions.append(_only(decision, read.only))
     notes = [f"{name}: cannot be read, so nothing on it is stopped: {why}" for name, why in unread.items()]
     notes += _log_notes(usages, {decision.nim.target for decision in decisions})
+    if any(policy.budgets for policy in policies.values()):
+        # Without a budget nobody minds what was spent.
+        notes += [f"spend: {problem}" for problem in (read.spend or {}).get("problems") or ()]
     notes += _guard.expired(policies.values(), now) + _guard.budget_notes(policies.values(), spend, now)
     ordered = sorted(decisions, key=lambda item: (_ORDER.index(item.action), item.nim.target, item.nim.name))
     rows = [_row(decision) for decision in ordered]
@@ -188,7 +191,13 @@ def spend_of(spend: Mapping | None) -> _guard.Spend | None:
     if as_of is None:
         raise GuardError("spend: as_of must say up to when it is known, such as 2026-11-28T18:00:00Z")
     rows = tuple(
-        _guard.Spent(str(row.get("target")), row.get("node"), row.get("month_to_date"), row.get("today"))
+        _guard.Spent(
+            str(row.get("target")),
+            row.get("node"),
+            row.get("month_to_date"),
+            row.get("today"),
+            row.get("estimated"),
+        )
         for row in _mappings("spend.rows", spend.get("rows"))
     )
     return _guard.Spend(rows, str(spend.get("currency") or "USD"), as_of)

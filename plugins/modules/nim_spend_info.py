@@ -12,8 +12,8 @@ description:
   - Returns what the clouds have billed for each node and target of the inventory, day by day, and what the NIMs that
     run now add to it until now.
   - Bills are read from AWS Cost Explorer, Azure Cost Management, and the table in BigQuery to which Google Cloud
-    exports a billing account. They are told apart by tags and labels that this collection puts on what it makes. Some of that
-    has to be switched on in the cloud first, see docs/spend.md.
+    exports a billing account. They are told apart by tags and labels that this collection puts on what it makes. Some
+    of that has to be switched on in the cloud first, see docs/spend.md.
   - A bill is a day late or more, and RV(targets[].billed_until) says how far it reaches. What runs since then is
     estimated as running hours times the list price, in RV(estimates), and is told as an estimate wherever it counts.
   - What cannot be divided by node has RV(days[].node=null). It is what the NIMs of a target share, as its load balancer

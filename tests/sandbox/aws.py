@@ -130,7 +130,7 @@ class AwsApplication:
         self._interferences = interferences
         self._moto = Dispatcher(_strict_backend_app)
         # Of these two services moto has nothing, or nothing that is strict.
-        self._money = {"pricing": PriceList(), "ce": CostExplorer(ledger)}
+        self._money: dict[str, PriceList | CostExplorer] = {"pricing": PriceList(), "ce": CostExplorer(ledger)}
 
     def __call__(self, request: Request) -> Response:
         """Log, delay, perhaps fail, else let moto answer."""
