@@ -43,6 +43,7 @@ SHARED = "shared"
 
 _ORDER = (PROBLEM, WARNING, NOTE, OK)
 _COLORED = 7
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _REST = "rest"
 
 
@@ -283,13 +284,15 @@ def _colors(document: Row) -> dict[str, int]:
 
 def _days_plot(document: Row, month: Month, colors: t.Mapping[str, int]) -> Row:
     """Return what each day has cost, by node."""
-    dates = [*sorted({date_of(day["date"]) for day in document["days"]} - set(month.days)), *month.days]
+    first = min([month.first, *(date_of(day["date"]) for day in document["days"])])
+    before = [first + datetime.timedelta(days=number) for number in range((month.first - first).days)]
+    dates = [*before, *month.days]
     values: dict[datetime.date, dict[str, float | None]] = {date: {} for date in dates}
     for day in document["days"]:
         key = _series_key(day, colors)
         own = values[date_of(day["date"])]
-        before = own.get(key, 0.0)
-        own[key] = None if before is None or day["amount"] is None else round(before + day["amount"], 4)
+        known = own.get(key, 0.0)
+        own[key] = None if known is None or day["amount"] is None else round(known + day["amount"], 4)
     used = {key for own in values.values() for key in own}
     series = [
         {"key": f"{kind} {name}", "title": title + ending, "color": color, "style": style}
@@ -316,7 +319,8 @@ def _days_plot(document: Row, month: Month, colors: t.Mapping[str, int]) -> Row:
         "series": series,
         "columns": [
             {
-                "label": str(date.day),
+                # Where there are several months, their names stand at their first days.
+                "label": f"{_MONTHS[date.month - 1]} {date.day}" if before and date.day == 1 else str(date.day),
                 "title": date.isoformat(),
                 "values": values[date],
                 "open": date in late,

@@ -223,6 +223,8 @@ def test_an_estimate_that_is_not_known_makes_a_sum_incomplete() -> None:
     found = told(spend)
     assert not row(found, GCP, "Llama 3.1")["month_complete"]
     assert not found["document"]["total"]["month_to_date_complete"]
+    llama = next(one for one in found["document"]["budgets"] if one["node"] == "Llama 3.1")
+    assert (llama["complete"], llama["state"]) == (False, "note")
     assert any("what it has cost since the bill ends is not known" in note for note in found["document"]["notes"])
     assert "> " in next(line for line in found["lines"] if line.startswith("Llama 3.1     gcp"))
     days = [day for day in found["document"]["days"] if (day["target"], day["kind"]) == (GCP, "estimate")]
@@ -236,7 +238,7 @@ def test_an_estimate_that_is_not_known_makes_a_sum_incomplete() -> None:
     ("budget", "state", "says"),
     [
         ({"monthly": 20000}, "ok", "(15 %)."),
-        ({"monthly": 3500}, "warning", "the forecast is above it"),
+        ({"monthly": 4700}, "warning", "(62 %): the forecast is above it: 4,963 USD if what runs now goes on."),
         ({"monthly": 5500, "warn_percent": 50}, "warning", "(53 %): soon used up."),
         ({"monthly": 2900}, "problem", "(101 %): used up."),
         ({"monthly": 2900, "stop_percent": 110}, "warning", "the forecast is above it"),
@@ -424,3 +426,41 @@ def test_first_of_a_month_nothing_is_billed_yet() -> None:
 def test_what_cannot_be_used_is_refused(spend: t.Any, options: dict[str, t.Any], says: str) -> None:
     with pytest.raises(AnsibleFilterError, match=says):
         nim_costs(month.spend() if spend is None else spend, **options)
+
+
+def test_days_of_earlier_months_come_first_and_count_to_no_sum() -> None:
+    spend = month.spend()
+    early = {"date": "2026-10-30", "target": AWS, "node": "FLUX Dev", "gpu_tier": "l40s", "billed": 50.0}
+    spend["days"].insert(0, early)
+    found = told(spend)
+    plot, forecast = found["tab"]["blocks"][1:3]
+    assert [column["title"] for column in plot["columns"]][:4] == [
+        "2026-10-30",
+        "2026-10-31",
+        "2026-11-01",
+        "2026-11-02",
+    ]
+    assert [column["label"] for column in plot["columns"]][:4] == ["30", "31", "Nov 1", "2"]
+    assert found["document"]["total"] == told()["document"]["total"]
+    assert forecast == told()["tab"]["blocks"][2]
+
+
+def test_the_plot_of_the_month_leads_from_what_was_spent_to_the_forecasts() -> None:
+    found = told()
+    plot = found["tab"]["blocks"][2]
+    total = found["document"]["total"]
+    columns = {column["label"]: column["values"] for column in plot["columns"]}
+    spent = [values["spent"] for values in columns.values() if "spent" in values]
+    assert spent == sorted(spent)
+    assert columns["19"] == dict.fromkeys(("spent", "running", "pace"), total["month_to_date"])
+    assert columns["18"] == {
+        "spent": pytest.approx(sum(day["amount"] for day in found["document"]["days"] if day["date"] <= "2026-11-18"))
+    }
+    for how in ("running", "pace"):
+        assert columns["30"][how] == pytest.approx(total["forecast"][how]["amount"], abs=0.01)
+        # The 20th ends 32 hours after now, the month 272.
+        ahead = total["forecast"][how]["amount"] - total["month_to_date"]
+        assert columns["20"][how] == pytest.approx(total["month_to_date"] + ahead * 32 / HOURS_LEFT, abs=0.01)
+        rises = [columns[str(day + 1)][how] - columns[str(day)][how] for day in range(20, 30)]
+        assert max(rises) == pytest.approx(min(rises), abs=0.02)
+    assert plot["levels"] == [{"title": "Budget of the studio", "value": 3200.0}]
