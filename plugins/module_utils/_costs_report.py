@@ -407,7 +407,7 @@ def _nodes_plot(document: Row) -> Row:
         "title": "Per node",
         "about": "What each node has cost this month. Shared is what no single NIM has, such as the load balancer.",
         "unit": document["currency"],
-        "row_title": "Node",
+        "item_title": "Node",
         "sums": True,
         "series": [
             {"key": BILLED, "title": "Billed", "color": 0},
@@ -435,7 +435,7 @@ def _idle_plot(idle: Row) -> Row:
         "unit": "%",
         "places": 0,
         "most": 100,
-        "row_title": "NIM",
+        "item_title": "NIM",
         "series": [{"key": "idle", "title": "Idle", "color": 1}],
         "rows": rows,
     }

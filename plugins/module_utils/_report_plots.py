@@ -7,7 +7,8 @@
 """Plots for the report page: pictures in SVG, made of the data of a tab. Pure.
 
 Kinds of blocks, see the functions of those names: C(plot_columns), C(plot_bars) and C(plot_lines). All of them have
-C(title), C(about) (a sentence below it), C(unit) (what stands after a number) and C(places) (after the point).
+C(title), C(about) (a sentence below it), C(unit) (what stands after a number), C(places) (after the point), and
+C(item_title), what stands above the names of columns or rows in the table, by default Day.
 
 C(series) is a list of C(key), C(title), C(color) (0 to 7, of which 7 is for what is no series of its own) and
 C(style): C(solid), or C(hatched) for what is an estimate or a forecast. A value that is None is not known: it is told
@@ -63,15 +64,7 @@ def columns(block: Block, name: str) -> Markup:
             parts.append(_text("?", left + width / 2, _y(level, top) - 5, "plot-unknown", anchor="middle"))
         items.append(_item(parts, f"{column['title']}: {_told(block, column, series)}", place))
     body = [_hatches(name, series), _axes(block, top, ticks), *items, _labels(cols, width)]
-    return _plot(
-        block,
-        name,
-        body,
-        _HEIGHT,
-        _legend(block, series, cols),
-        ("Day", *_titles(series)),
-        _figures(cols, series, block),
-    )
+    return _plot(block, name, body, cols, _HEIGHT)
 
 
 def bars(block: Block, name: str) -> Markup:
@@ -104,9 +97,7 @@ def bars(block: Block, name: str) -> Markup:
         parts.append(_text(_short(str(after), 60), x + 8, y + _ROW / 2 + 4, "plot-value", title=str(after)))
         items.append(_item(parts, f"{label}: {_told(block, row, series)}{_noted(row)}", place))
     body = [_hatches(name, series), *items]
-    height = 8 + _ROW * len(rows)
-    heads = (str(block.get("row_title") or "Name"), *_titles(series))
-    return _plot(block, name, body, height, _legend(block, series, rows), heads, _figures(rows, series, block))
+    return _plot(block, name, body, rows, 8 + _ROW * len(rows))
 
 
 def lines(block: Block, name: str) -> Markup:
@@ -142,29 +133,17 @@ def lines(block: Block, name: str) -> Markup:
         parts = [_ground(_LEFT + place * width, width, column)]
         items.append(_item(parts, f"{column['title']}: {_told(block, column, series)}", place))
     body = [_axes(block, top, ticks), *items, tag("g", *paths, class_="plot-above"), _labels(cols, width)]
-    return _plot(
-        block,
-        name,
-        body,
-        _HEIGHT,
-        _legend(block, series, cols),
-        ("Day", *_titles(series)),
-        _figures(cols, series, block),
-    )
+    return _plot(block, name, body, cols, _HEIGHT)
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _plot(
-    block: Block,
-    name: str,
-    body: t.Sequence[Markup],
-    height: int,
-    legend: Markup | None,
-    heads: t.Sequence[str],
-    figures: t.Sequence[t.Sequence[str]],
-) -> Markup:
+def _plot(block: Block, name: str, body: t.Sequence[Markup], items: t.Sequence[Block], height: int) -> Markup:
+    """Return a picture with all that stands around it. ``items`` are its columns or rows."""
+    series = _list(block, "series")
+    legend, figures = _legend(block, series, items), _figures(items, series, block)
+    heads = [str(block.get("item_title") or "Day"), *(str(one["title"]) for one in series)]
     title = str(block.get("title") or "Plot")
     image = tag(
         "svg",
@@ -297,10 +276,6 @@ def _text(text: str, x: float, y: float, kind: str, anchor: str | None = None, t
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
-
-
-def _titles(series: t.Sequence[Block]) -> list[str]:
-    return [str(one["title"]) for one in series]
 
 
 def _figures(items: t.Sequence[Block], series: t.Sequence[Block], block: Block) -> list[list[str]]:

@@ -219,7 +219,7 @@ def test_whatever_is_in_a_name_is_text_and_the_policy_is_kept(kind: str) -> None
         "about": EVIL,
         "unit": EVIL,
         "open_title": EVIL,
-        "row_title": EVIL,
+        "item_title": EVIL,
         "series": [{"key": EVIL, "title": EVIL, "style": "hatched"}],
         "columns": [item],
         "rows": [item],
