@@ -143,8 +143,9 @@ def costs(read: Read, now: float) -> Row:
     running = _running(read, str(spend["currency"]))
     not_seen = _not_seen(read, {str(target["target"]) for target in targets})
     rows = _rows(read, spend, month, [nim for nim in running if nim.target not in outside], not_seen, unread)
-    total = _total(rows, unread, len(targets) > len(outside) + len(unread))
-    budgets = [found for budget in policy.budgets for found in _budget(budget, rows, unread, str(spend["currency"]))]
+    blind = {PACE: unread, RUNNING: [*unread, *(name for name in not_seen if name not in outside)]}
+    total = _total(rows, blind, len(targets) > len(outside) + len(unread))
+    budgets = [found for budget in policy.budgets for found in _budget(budget, rows, blind, str(spend["currency"]))]
     idle = _idle(read, running, now)
     notes = [str(problem) for problem in spend.get("problems") or ()]
     notes += [
@@ -234,7 +235,7 @@ def _rows(
         if row["target"] not in unread
     }
     billed = _billed(spend)
-    # What runs on a target that is not billed by anybody's word is a row, too, with nothing known but its price.
+    # A NIM that runs where the bill cannot be read is a row, too: of it nothing is known but its price.
     keys: dict[_Key, None] = dict.fromkeys([*told, *((nim.target, nim.node) for nim in running)])
     until = {str(target["target"]): _usage.moment(target.get("billed_until")) for target in spend.get("targets") or ()}
     open_ends = {
@@ -330,17 +331,20 @@ def _pace(
     return round(sum(filter(None, amounts)) / len(amounts), _ROUND), len(amounts)
 
 
-def _total(rows: t.Sequence[Row], unread: t.Sequence[str], any_read: bool) -> Row:
+_Blind = t.Mapping[str, t.Sequence[str]]
+"""How a forecast is made -> the targets of which it knows nothing. What a bill does not tell, the pace does not know."""
+
+
+def _total(rows: t.Sequence[Row], blind: _Blind, any_read: bool) -> Row:
     """Return the sums of all rows."""
     nothing = 0.0 if any_read else None
-    whole = not unread
+    whole = not blind[PACE]
     total: Row = {}
     for name in ("month_to_date", "estimated", "today"):
         found = summed((row[name] for row in rows), nothing)
         total[name], total[f"{name}_complete"] = found.amount, found.complete and whole
     total["month_to_date_complete"] = whole and all(row["month_complete"] for row in rows)
-    total["hourly"] = summed(row["hourly"] for row in rows).amount
-    total["forecast"] = {how: _forecast(rows, how, whole, nothing) for how in FORECASTS}
+    total["forecast"] = {how: _forecast(rows, how, not blind[how], nothing) for how in FORECASTS}
     return total
 
 
@@ -356,12 +360,12 @@ def _forecast(rows: t.Sequence[Row], how: str, whole: bool, nothing: float | Non
     return {"amount": summed(least, nothing).amount, "complete": complete}
 
 
-def _budget(budget: _guard.Budget, rows: t.Sequence[Row], unread: t.Sequence[str], currency: str) -> t.Iterator[Row]:
+def _budget(budget: _guard.Budget, rows: t.Sequence[Row], blind: _Blind, currency: str) -> t.Iterator[Row]:
     """Return how much of a budget is used, for each of its periods."""
     own = [row for row in rows if budget.is_about(row["target"], [row["node"]])]
     anywhere = dataclasses.replace(budget, node=None)
-    blind = [name for name in unread if anywhere.is_about(name, [])]
-    nothing = None if blind and not own else 0.0
+    mine = {how: [name for name in names if anywhere.is_about(name, [])] for how, names in blind.items()}
+    nothing = None if mine[PACE] and not own else 0.0
     for period, limit, column in (("month", budget.monthly, "month_to_date"), ("day", budget.daily, "today")):
         if limit is None:
             continue
@@ -369,13 +373,13 @@ def _budget(budget: _guard.Budget, rows: t.Sequence[Row], unread: t.Sequence[str
         if budget.currency != currency:
             why = f"spend is in {currency}, the budget in {budget.currency}, and nothing is converted"
         found = summed((row[column] for row in own), nothing)
-        spent, complete = (None, False) if why else (found.amount, found.complete and not blind)
+        spent, complete = (None, False) if why else (found.amount, found.complete and not mine[PACE])
         complete = complete and all(row["month_complete"] for row in own)
         if spent is None and why is None:
             why = "what was spent is not known"
         forecasts = {}
         if period == "month" and spent is not None:
-            forecasts = {how: _forecast(own, how, not blind, nothing) for how in FORECASTS}
+            forecasts = {how: _forecast(own, how, not mine[how], nothing) for how in FORECASTS}
         used = None if spent is None else 100.0 * spent / limit
         row = {
             "name": budget.name,

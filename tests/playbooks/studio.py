@@ -283,17 +283,8 @@ def _signal(pids: t.Iterable[int], number: signal.Signals) -> None:
 
 
 def _is_write(call: dict[str, t.Any]) -> bool:
-    reading = (
-        "nim",
-        "ngc-keys",
-        "google-logging",
-        "log-analytics",
-        "azure-prices",
-        "google-billing",
-        "azure-costs",
-        "bigquery",
-    )
-    if call["service"] in reading or call["action"] == "StartQuery":
+    logs, money = ("google-logging", "log-analytics"), ("azure-prices", "google-billing", "azure-costs", "bigquery")
+    if call["service"] in ("nim", "ngc-keys", *logs, *money) or call["action"] == "StartQuery":
         return False
     if call["service"] in ("arm", "entra", "gke", "google-compute", "google-oauth", "kube", "nvcf"):
         return is_write(call)

@@ -81,8 +81,20 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     assert WEBHOOK_SECRET not in run.printed
     assert WEBHOOK_SECRET not in (studio.folder / "ansible.log").read_text()
 
+    # Spend is read where that is asked for; what cannot be read warns and stops nothing.
+    studio.control.bill("azure", late_days=0)
     studio.control.clear_calls()
-    again = studio.play("guard")
+    budgets = {"guard_look_up_spend": True, "guard_budgets": [{"target": "azure-*", "monthly": 0.01}, {"monthly": 9e9}]}
+    budgets["spend_cache_path"] = str(studio.folder / "spend.json")
+    again = studio.play("guard", "-e", json.dumps(budgets))
+    for text in (
+        "of 0.01 USD of this month are spent",
+        "kept: not known",
+        "spend: gcp-of-others: what was billed is not known: spend_bigquery_table is not set",
+        "per month: not all of its spend is known, so what is not known stops nothing",
+    ):
+        assert text in again.messages, again.printed
+    assert [call["service"] for call in studio.control.calls() if call["service"] == "azure-costs"] != []
     assert set(again.changed.values()) == {0}, again.printed
     assert studio.writes() == 0
     assert len(log.read_text().splitlines()) == 1

@@ -464,3 +464,15 @@ def test_the_plot_of_the_month_leads_from_what_was_spent_to_the_forecasts() -> N
         rises = [columns[str(day + 1)][how] - columns[str(day)][how] for day in range(20, 30)]
         assert max(rises) == pytest.approx(min(rises), abs=0.02)
     assert plot["levels"] == [{"title": "Budget of the studio", "value": 3200.0}]
+
+
+def test_a_target_without_rows_that_was_not_looked_at_makes_one_forecast_incomplete() -> None:
+    spend = month.spend()
+    for name in ("rows", "days", "estimates"):
+        spend[name] = [one for one in spend[name] if one["target"] != AWS]
+    found = told(spend, targets=month.targets()[1:], budgets=[{"target": "aws-*", "monthly": 10}])
+    forecast = found["document"]["total"]["forecast"]
+    assert (forecast["running"]["complete"], forecast["pace"]["complete"]) == (False, True)
+    assert found["document"]["total"]["month_to_date_complete"]
+    (budget,) = found["document"]["budgets"]
+    assert (budget["spent"], budget["forecast"]["running"]["complete"]) == (0, False)

@@ -129,6 +129,19 @@ def test_always_on_comes_with_the_variables() -> None:
     assert found["decisions"][0]["reason"] == "always_on in nim_matrix"
 
 
+def test_spend_that_was_read_tells_its_estimate_and_its_problems() -> None:
+    rows = [{"target": "aws", "node": "FLUX Dev", "month_to_date": 95.0, "today": None, "estimated": 5.0}]
+    spend = {"currency": "USD", "as_of": _usage.iso(NOW), "rows": rows, "problems": ["aws: the bill is late"]}
+    budget = {"aws": {"budgets": [{"monthly": 100}]}}
+    found = told([target(NIM)], [used(0.1)], policies=budget, spend=spend)
+    (decision,) = found["decisions"]
+    assert decision["decision"] == "warn"
+    assert "95.00 of 100.00 USD of this month are spent, 5.00 of it estimated" in decision["reason"]
+    assert "spend: aws: the bill is late" in found["notes"]
+    # Without a budget nobody is told.
+    assert told([target(NIM)], [used(0.1)], spend=spend)["notes"] == []
+
+
 @pytest.mark.parametrize(
     ("targets", "options", "said"),
     [
