@@ -332,7 +332,7 @@ def _pace(
 
 
 _Blind = t.Mapping[str, t.Sequence[str]]
-"""How a forecast is made -> the targets of which it knows nothing. What a bill does not tell, the pace does not know."""
+"""How a forecast is made -> the targets of which it knows nothing. The pace knows all whose bills were read."""
 
 
 def _total(rows: t.Sequence[Row], blind: _Blind, any_read: bool) -> Row:

@@ -33,7 +33,8 @@ def test_costs_are_told_written_down_and_on_the_page(studio: Studio) -> None:
     studio.targets["nvidia-studio"] = {}
     page, report, table = (studio.folder / "reports" / name for name in ("report.html", "costs.json", "costs.csv"))
     page.parent.mkdir()
-    since = (datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=20)).isoformat()
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    since = min(today.replace(day=1), today - datetime.timedelta(days=20)).isoformat()
     studio.variables = {
         "nim_matrix": {},
         "spend_bigquery_table": TABLE,
