@@ -22,7 +22,12 @@ from ansible_collections.budgetguard.techops.plugins.module_utils import (
     _pricing,
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _price_apis
-from ansible_collections.budgetguard.techops.plugins.plugin_utils._price_targets import Asked, Place, place
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._price_targets import (
+    Asked,
+    Place,
+    currency_problem,
+    place,
+)
 
 TARGET_GROUP = "nim_providers"
 
@@ -80,9 +85,7 @@ def _check(options: t.Mapping[str, t.Any]) -> None:
         for name in ("cache_hours", "list_max_age_days", "office_hours_per_week")
         if options[name] <= 0
     ]
-    currency = options["currency"]
-    if len(currency) != 3 or not currency.isascii() or not currency.isupper():
-        problems.append(f"currency is {currency!r}; it must be a code of three capitals, such as USD")
+    problems += filter(None, [currency_problem(options["currency"])])
     for provider, regions in options["compare_regions"].items():
         if provider not in _gpu.PROVIDERS_WITH_MACHINES:
             known = ", ".join(_gpu.PROVIDERS_WITH_MACHINES)

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _pricing, _spend, _spend_book, _usage
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _spend_apis
-from ansible_collections.budgetguard.techops.plugins.plugin_utils._price_targets import Place, place
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._price_targets import Place, currency_problem, place
 
 TARGET_GROUP = "nim_providers"
 
@@ -74,9 +74,7 @@ def _checked(options: t.Mapping[str, t.Any], now: float) -> str:
         for name in ("cache_hours", "bigquery_maximum_bytes")
         if options[name] <= 0
     ]
-    currency = options["currency"]
-    if len(currency) != 3 or not currency.isascii() or not currency.isupper():
-        problems.append(f"currency is {currency!r}; it must be a code of three capitals, such as USD")
+    problems += filter(None, [currency_problem(options["currency"])])
     since = options["since"] or _spend.month_start(now)
     try:
         day = _spend.day_of(_usage.point("since", since, now))
@@ -151,7 +149,6 @@ class _Spend:
         answer = book.look_up(task.question, lambda: apis.ask(task))
         targets = dict.fromkeys(task.question.targets, provider)
         if answer.reading is None:
-            self._count(provider, _spend.Reading())
             return [_spend.Bill(name, provider, problem=answer.problem) for name in targets]
         if answer.problem is not None:
             self._problems.append(f"{', '.join(targets)}: {answer.problem}")

@@ -431,7 +431,8 @@ def problems_of(bill: Bill, names: Names, estimated: t.Sequence[Estimate], now: 
     if not bill.is_expected:
         return
     if not bill.is_known:
-        yield f"{bill.target}: what was billed is not known: {bill.problem}"
+        kept = f" (as it was read at {_usage.iso(bill.read_at)})" if bill.cached else ""
+        yield f"{bill.target}: what was billed is not known: {bill.problem}{kept}"
         return
     until = t.cast(float, bill.billed_until)
     late = (now - until) / 3600

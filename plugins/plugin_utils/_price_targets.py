@@ -51,6 +51,13 @@ class Place:
     error: str | None = None
 
 
+def currency_problem(currency: str) -> str | None:
+    """Say what is wrong with a currency; None if it can be one."""
+    if len(currency) == 3 and currency.isascii() and currency.isupper():
+        return None
+    return f"currency is {currency!r}; it must be a code of three capitals, such as USD"
+
+
 def place(name: str, task_vars: Variables, nodes: t.Any = None, found: t.Mapping[str, t.Any] | None = None) -> Place:
     """Describe a target. ``found`` is what nim_targets_info says about it; without that, the matrix counts."""
     described = describe(name, task_vars, {name: {"deployments": []}})

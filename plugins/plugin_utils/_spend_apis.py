@@ -142,8 +142,8 @@ class Apis:
 
         options = task.sources[0].options
         regions = {str(source.options["region"]): source.name for source in task.sources}
-        until = _aws_spend.day_after(self._today)
-        return _aws_spend.AwsSpend(options).read(str(options["cluster"]), regions, task.question.first_day, until)
+        api = _aws_spend.AwsSpend(options)
+        return api.read(str(options["cluster"]), regions, task.question.first_day, self._today)
 
     def _azure(self, task: Task) -> Reading:
         from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _azure_spend

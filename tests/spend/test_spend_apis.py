@@ -41,7 +41,7 @@ def ago(days: int) -> str:
 def aws() -> Reading:
     """Read AWS's bill of a month."""
     session = _aws_spend.AwsSpend({"region": "us-east-1"})
-    return session.read(CLUSTER, {"us-east-1": "east", "eu-central-1": "eu"}, ago(DAYS), _aws_spend.day_after(ago(0)))
+    return session.read(CLUSTER, {"us-east-1": "east", "eu-central-1": "eu"}, ago(DAYS), ago(0))
 
 
 def azure(pauses: list[float], *clusters: _azure_spend.Cluster, options: dict[str, t.Any] | None = None) -> Reading:

@@ -55,9 +55,11 @@ class AwsSpend:
         self._session = session({**options, "region": home})
         self._calls = 0
 
-    def read(self, cluster: str, regions: t.Mapping[str, str], first_day: str, until: str) -> Reading:
-        """Return what was billed from a day on, before another one. ``regions`` are those of the targets, by region."""
-        lines = merged(self._lines(cluster, regions, first_day, until))
+    def read(self, cluster: str, regions: t.Mapping[str, str], first_day: str, last_day: str) -> Reading:
+        """Return what was billed from the first day to the last. ``regions`` are names of targets by region."""
+        # AWS does not count the day that it is given as the end.
+        end = (datetime.date.fromisoformat(last_day) + datetime.timedelta(days=1)).isoformat()
+        lines = merged(self._lines(cluster, regions, first_day, end))
         tags, unread = self._tags()
         unknown, notes = _findings(cluster, list(regions.values()), lines, tags, unread, first_day)
         return Reading(
@@ -68,9 +70,9 @@ class AwsSpend:
             self._calls * CALL_USD,
         )
 
-    def _lines(self, cluster: str, regions: t.Mapping[str, str], first_day: str, until: str) -> t.Iterator[Line]:
+    def _lines(self, cluster: str, regions: t.Mapping[str, str], first_day: str, end: str) -> t.Iterator[Line]:
         request: dict[str, t.Any] = {
-            "TimePeriod": {"Start": first_day, "End": until},
+            "TimePeriod": {"Start": first_day, "End": end},
             "Granularity": "DAILY",
             "Metrics": [METRIC],
             "Filter": {
@@ -88,6 +90,8 @@ class AwsSpend:
             for period in answer["ResultsByTime"]:
                 for group in period["Groups"]:
                     tag, region = group["Keys"]
+                    if region not in regions:
+                        continue
                     cost = group["Metrics"][METRIC]
                     # The tag comes with its name before it; nothing behind that are things without it.
                     node = tag.partition("$")[2] or None
@@ -118,11 +122,6 @@ class AwsSpend:
             for tag in answer["CostAllocationTags"]
         }
         return {name: tags.get(name, Tag(active=False)) for name in (CLUSTER_TAG, NODE_TAG)}, None
-
-
-def day_after(day: str) -> str:
-    """Return the next day, which AWS wants as the end."""
-    return (datetime.date.fromisoformat(day) + datetime.timedelta(days=1)).isoformat()
 
 
 def _findings(

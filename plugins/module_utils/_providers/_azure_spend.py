@@ -94,7 +94,7 @@ class AzureSpend:
             else:
                 strangers.add(group)
         notes = tuple(
-            f"the resource group {group} has costs under the tag {CLUSTER_TAG} that are of no target that is known"
+            f"the resource group {group} has costs under the tag {CLUSTER_TAG}, and is of no target asked about"
             for group in sorted(strangers)
         )
         unknown = {}

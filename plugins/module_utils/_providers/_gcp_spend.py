@@ -133,7 +133,10 @@ class GcpSpend:
                 "project's billing account, and since when"
             )
             unknown = {cluster.target: why for cluster in clusters}
-        notes = tuple(f"the billing export has costs of the cluster {name}, which is no target" for name in strangers)
+        notes = tuple(
+            f"the billing export has costs of the cluster {name}, which is none of the targets asked about"
+            for name in strangers
+        )
         cost = TIB_USD * self._bytes / _TIB
         return Reading(merged(lines), unknown, tuple(sorted(notes)), self._api.calls, cost, self._bytes)
 
