@@ -495,9 +495,9 @@ def _nodes_table(document: Row) -> Row:
         {"key": "target", "title": "Target"},
         {"key": "today", "title": "Today", "type": "number"},
         {"key": "month_to_date", "title": "This month", "type": "number"},
-        {"key": "estimated", "title": "Estimate in it", "type": "number"},
+        {"key": "estimated", "title": "Estimate", "type": "number"},
         *_FORECAST_COLUMNS,
-        {"key": "hourly", "title": "Per hour now", "type": "number"},
+        {"key": "hourly", "title": "An hour now", "type": "number"},
         {"key": "idle", "title": "Idle"},
     ]
     return {
