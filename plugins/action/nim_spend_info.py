@@ -9,7 +9,7 @@ import time
 import typing as t
 from decimal import Decimal
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _pricing, _spend, _spend_book, _usage
@@ -63,8 +63,12 @@ class ActionModule(ActionBase):
 
 
 def _source(item: Place, task_vars: t.Mapping[str, t.Any]) -> _spend_apis.Source | str:
-    variables = task_vars["hostvars"][item.target.name] if item.error is None else {}
-    return _spend_apis.source_of(item, variables)
+    """Return how a target's bill is read, or why it cannot be."""
+    try:
+        variables = task_vars["hostvars"][item.target.name] if item.error is None else {}
+        return _spend_apis.source_of(item, variables)
+    except AnsibleError as exc:
+        return f"its variables cannot be resolved: {exc}"
 
 
 def _checked(options: t.Mapping[str, t.Any], now: float) -> str:
@@ -183,6 +187,11 @@ def _known_nims(
             yield item.target.name, asked.name, asked.node, asked.gpu_tier or None
     for target in found:
         for row in target.get("deployments") or ():
-            yield str(target.get("target")), str(row.get("name")), str(row.get("node")), row.get("gpu_tier") or None
+            yield str(target.get("target")), *_named(row)
     for row in prices:
-        yield str(row.get("target")), str(row.get("name") or ""), str(row.get("node")), row.get("gpu_tier") or None
+        yield str(row.get("target")), *_named(row)
+
+
+def _named(row: t.Mapping[str, t.Any]) -> tuple[str, str, str | None]:
+    """Return name, node and tier of a deployment or a price."""
+    return str(row.get("name") or ""), str(row.get("node")), row.get("gpu_tier") or None

@@ -49,7 +49,7 @@ class Question:
     @property
     def key(self) -> str:
         """The name of the question in the file."""
-        text = json.dumps([self.provider, self.targets, self.scope, self.first_day])
+        text = json.dumps([self.provider, sorted(self.targets), sorted(self.scope), self.first_day])
         return f"{self.provider}/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 

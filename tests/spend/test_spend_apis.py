@@ -199,7 +199,7 @@ def test_whatever_the_answer_it_is_no_crash(control: SandboxControl) -> None:
 
 def test_the_stand_ins_are_strict(control: SandboxControl) -> None:
     client = boto3.client("ce", region_name="us-east-1")
-    period = {"Start": ago(3), "End": ago(0)}
+    period: t.Any = {"Start": ago(3), "End": ago(0)}
     with pytest.raises(botocore.exceptions.ClientError, match="greater than 2"):
         client.get_cost_and_usage(
             TimePeriod=period,
