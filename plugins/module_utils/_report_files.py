@@ -16,9 +16,9 @@ import json
 import typing as t
 from pathlib import Path
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _report
+from ansible_collections.budgetguard.techops.plugins.module_utils import _report, _report_plots
 
-EXTENSIONS: tuple[_report.Extension, ...] = ()
+EXTENSIONS: tuple[_report.Extension, ...] = (_report_plots.EXTENSION,)
 """What other parts of the collection bring to the page. A part with kinds of blocks of its own adds itself here."""
 
 LARGEST = 64 * 1024 * 1024

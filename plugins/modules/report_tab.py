@@ -36,7 +36,8 @@ options:
     required: true
   tab:
     description:
-      - The tab, as P(budgetguard.techops.workstation_audit#filter) returns it in C(tab).
+      - The tab, as P(budgetguard.techops.workstation_audit#filter) and P(budgetguard.techops.nim_costs#filter) return
+        it in C(tab).
     type: dict
     required: true
   title:
@@ -48,6 +49,8 @@ options:
     default: "0640"
 seealso:
   - plugin: budgetguard.techops.workstation_audit
+    plugin_type: filter
+  - plugin: budgetguard.techops.nim_costs
     plugin_type: filter
 """
 
