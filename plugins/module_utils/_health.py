@@ -122,7 +122,7 @@ class Prober:
             unguarded = self._without_token(url)
             if unguarded is not None:
                 return unguarded
-        headers = self._login(url, endpoint)
+        headers = self.login(url, endpoint)
         answer = self._get(url, headers)
         finding = _facts(answer)
         base = url[: -len(HEALTH_PATH)] if url.endswith(HEALTH_PATH) else None
@@ -204,13 +204,14 @@ class Prober:
             elif self._key_check is not None and self._key_check.valid is None:
                 finding.update(result=UNREACHABLE, reason=f"the key could not be checked: {self._key_check.reason}")
             return finding
-        headers = {**self._login(url, {"auth": "bearer"}), "Content-Type": "application/json"}
+        headers = {**self.login(url, {"auth": "bearer"}), "Content-Type": "application/json"}
         answer = self._client.request("POST", url, headers, b"{}")
         return {**_facts(answer), **_hosted_verdict(answer.status)}
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def _login(self, url: str, endpoint: Endpoint) -> dict[str, str]:
+    def login(self, url: str, endpoint: Endpoint) -> dict[str, str]:
+        """Return the header that an endpoint wants. Raises ValueError where a key would go to a stranger."""
         if endpoint.get("auth") == AUTH:
             return {"Authorization": f"Bearer {self._token}"}
         parts = urllib.parse.urlsplit(url)

@@ -454,6 +454,10 @@ def _chat(image: str, body: bytes) -> HttpAnswer:
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
         return _unprocessable(["messages"], "Field required")
+    for field, low, high in (("max_tokens", 1, 131072), ("seed", 0, 4294967295)):
+        value = request.get(field)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
+            return _unprocessable([field], f"Input should be a whole number from {low} to {high}")
     choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
     return json_answer(
         {
@@ -461,7 +465,7 @@ def _chat(image: str, body: bytes) -> HttpAnswer:
             "object": "chat.completion",
             "model": name,
             "choices": [choice],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
         }
     )
 
