@@ -102,6 +102,7 @@ class Prober:
             "version": None,
             "busy": None,
             "busy_reason": None,
+            "counters": None,
         }
         try:
             if _is_hosted(endpoint):
@@ -147,8 +148,9 @@ class Prober:
             return {"busy": None, "busy_reason": f"{METRICS_PATH}: {exc}"}
         if answer.status != 200:
             return {"busy": None, "busy_reason": f"{METRICS_PATH} answers {answer.status}"}
-        busy, reason = _activity.of_metrics(answer.body.decode("utf-8", "replace"))
-        return {"busy": busy, "busy_reason": reason}
+        text = answer.body.decode("utf-8", "replace")
+        busy, reason = _activity.of_metrics(text)
+        return {"busy": busy, "busy_reason": reason, "counters": _activity.counters(text) or None}
 
     def _without_token(self, url: str) -> Finding | None:
         """Return what is to be said of a gateway if it lets everybody in, or if there is no token to ask on with."""

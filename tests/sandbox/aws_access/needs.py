@@ -427,6 +427,7 @@ WITHOUT_RESOURCE = frozenset(
         ),
         "iam:ListUsers",
         *(f"logs:{name}" for name in ("DescribeLogGroups", "GetQueryResults", "StopQuery")),
+        "cloudwatch:GetMetricData",
         "pricing:GetProducts",
         "secretsmanager:ListSecrets",
     )
