@@ -18,6 +18,7 @@ def artists_config(
     credentials_status: t.Any = None,
     catalog: t.Any = None,
     prices: t.Any = None,
+    measured: t.Any = None,
 ) -> dict[str, t.Any]:
     """Return the artists' document."""
     try:
@@ -28,6 +29,7 @@ def artists_config(
             catalog=_catalog.load(catalog),
             credentials_status=credentials_status,
             prices=prices,
+            measured=measured,
         )
     except (_catalog.CatalogError, _artists.ArtistsError) as error:
         raise AnsibleFilterError(str(error)) from error

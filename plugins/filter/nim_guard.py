@@ -21,9 +21,10 @@ def nim_guard(
     endpoints: t.Any = (),
     only: t.Any = None,
     now: float | None = None,
+    looks: t.Any = None,
 ) -> dict[str, t.Any]:
     """Say which NIMs to switch off."""
-    read = _guard_report.Read(targets, usages, policies, endpoints or (), prices or (), spend or None, only)
+    read = _guard_report.Read(targets, usages, policies, endpoints or (), prices or (), spend or None, only, looks)
     try:
         return _guard_report.told(read, time.time() if now is None else now)
     except (_guard_report.GuardError, _guard_policy.PolicyError, KeyError, TypeError) as exc:

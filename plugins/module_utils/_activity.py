@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""Whether a NIM works at this moment, from its own metrics. Pure.
+"""Whether a NIM works at this moment, and what it has counted, from its own metrics. Pure.
 
 The names are those of NVIDIA's pages on observability (NIM for LLMs 1.x; Audio2Face-2D for ``gpu_utilization``), of
 vLLM, which NIM for LLMs 2.x hands on, and of Triton. Which of them image NIMs have is not published.
@@ -31,6 +31,25 @@ SHARES = frozenset(("gpu_utilization", "nv_gpu_utilization"))
 IDLE_SHARE = 0.02
 """A GPU that does less than this does nothing. Some tell it in percent, where the same number is stricter."""
 
+COUNTERS = frozenset(
+    (
+        "request_finish_total",
+        "request_success_total",
+        "request_failure_total",
+        "prompt_tokens_total",
+        "generation_tokens_total",
+        "vllm:request_success_total",
+        "vllm:prompt_tokens_total",
+        "vllm:generation_tokens_total",
+        "nv_inference_request_success",
+        "nv_inference_request_failure",
+    )
+)
+"""What only ever grows, and grows with each request that has ended."""
+
+STARTED = "process_start_time_seconds"
+"""When the process began that counts."""
+
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{.*\})?\s+(\S+)(?:\s+-?\d+)?")
 
 
@@ -55,6 +74,21 @@ def of_metrics(text: str) -> tuple[bool | None, str]:
     return None, "none of its metrics tells how many requests run"
 
 
+def counters(text: str) -> dict[str, float]:
+    """Return what a NIM has counted since it was started, summed up over all labels, and when that was if it tells.
+
+    Empty if none of its metrics counts requests.
+    """
+    found: dict[str, float] = {}
+    started: dict[str, float] = {}
+    for name, value in _samples(text):
+        if name in COUNTERS:
+            found[name] = found.get(name, 0.0) + value
+        elif name == STARTED:
+            started[name] = max(started.get(name, 0.0), value)
+    return {**found, **started} if found else {}
+
+
 def _samples(text: str) -> t.Iterator[tuple[str, float]]:
     for line in text.splitlines():
         sample = _SAMPLE.fullmatch(line.strip())
@@ -68,4 +102,4 @@ def _samples(text: str) -> t.Iterator[tuple[str, float]]:
             yield sample[1], value
 
 
-__all__ = ("COUNTS", "SHARES", "of_metrics")
+__all__ = ("COUNTERS", "COUNTS", "SHARES", "STARTED", "counters", "of_metrics")

@@ -149,6 +149,7 @@ USAGE: ArgumentSpec = {
     "recent_minutes": {"type": "int", "default": 60},
     "look_back_days": {"type": "int", "default": 14},
     "nodes": {"type": "list", "elements": "str", "default": []},
+    "metrics": {"type": "bool", "default": True},
     "log_path": {"type": "path"},
     "log_analytics_workspace_id": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_WORKSPACE_ID"])},
     "log_analytics_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_ENDPOINT"])},

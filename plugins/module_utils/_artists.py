@@ -18,7 +18,7 @@ import json
 import typing as t
 from urllib.parse import urlsplit, urlunsplit
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _price_export
+from ansible_collections.budgetguard.techops.plugins.module_utils import _figures, _price_export
 from ansible_collections.budgetguard.techops.plugins.module_utils._catalog import Node
 
 VERSION = "1.0"
@@ -40,7 +40,9 @@ Prices = t.Mapping["tuple[str, str]", t.Mapping[str, t.Any]]
 """Rows of nim_price_info by target and name of the deployment."""
 
 _PASSING = "__passing"
-"""Marks an entry while the document is built."""
+_IMAGE = "__image"
+"""Marks of an entry while the document is built: of its price, and (seconds of an image, copies that are priced),
+None where nothing is known of its price."""
 
 
 class ArtistsError(ValueError):
@@ -55,6 +57,7 @@ def artists_config(
     catalog: t.Mapping[str, Node] | None = None,
     credentials_status: t.Mapping[str, bool] | None = None,
     prices: t.Any = None,
+    measured: t.Any = None,
 ) -> dict[str, t.Any]:
     """Return the artists' document, C(budgetguard_artists_config.json).
 
@@ -62,16 +65,18 @@ def artists_config(
     published before, if there is one. C(generated_at) is the time to write if anything differs from it.
     C(catalog) decides the form of API of each node; without it the kind of the deployment does.
     C(credentials_status) says for which providers the workstations have credentials; default: none.
-    C(prices) are the prices that nim_price_info returns. Without them, no endpoint has one.
+    C(prices) are the prices that nim_price_info returns. Without them, no endpoint has one. C(measured) is what the
+    benchmark has kept; with it, images have prices, too.
 
     Raises ArtistsError.
     """
     published = _document(published)
     before = _endpoints_of(published)
     priced = _checked_prices(prices)
+    figures = _checked_figures(measured)
     found: dict[str, dict[str, list[dict[str, t.Any]]]] = {}
     for target in sorted(_checked_targets(targets), key=lambda item: str(item["target"])):
-        entries = _entries(target, catalog or {}, priced) if target["read"] else _kept(before, target)
+        entries = _entries(target, catalog or {}, priced, figures) if target["read"] else _kept(before, target)
         for node, key, entry in entries:
             found.setdefault(node, {}).setdefault(key, []).append(entry)
     if priced is not None:
@@ -164,7 +169,10 @@ def _checked_targets(targets: t.Any) -> list[t.Mapping[str, t.Any]]:
 
 
 def _entries(
-    target: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node], prices: Prices | None = None
+    target: t.Mapping[str, t.Any],
+    catalog: t.Mapping[str, Node],
+    prices: Prices | None = None,
+    figures: t.Sequence[_figures.Figure] = (),
 ) -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
     """Yield node name, provider key and entry for everything with an endpoint on a target that was read."""
     for deployment in _reachable(target):
@@ -193,6 +201,8 @@ def _entries(
             entry.update(_price_export.of_row(row))
             if prices is not None:
                 entry[_PASSING] = _price_export.is_passing(row)
+                seconds = _image_seconds(figures, target, deployment, str(node), catalog)
+                entry[_IMAGE] = None if row is None else (seconds, row.get("replicas"))
             yield str(node), PROVIDER_KEYS[target["provider"]], entry
 
 
@@ -203,6 +213,28 @@ def _checked_prices(prices: t.Any) -> Prices | None:
     if not isinstance(prices, (list, tuple)) or not all(isinstance(row, t.Mapping) for row in prices):
         raise ArtistsError("prices: must be a list of mappings, as nim_price_info returns them")
     return {(str(row.get("target")), str(row.get("name"))): row for row in prices}
+
+
+def _checked_figures(measured: t.Any) -> list[dict[str, t.Any]]:
+    try:
+        return _figures.parse(measured)
+    except _figures.FiguresError as error:
+        raise ArtistsError(f"measured: {error}") from error
+
+
+def _image_seconds(
+    figures: t.Sequence[_figures.Figure],
+    target: t.Mapping[str, t.Any],
+    deployment: t.Mapping[str, t.Any],
+    node: str,
+    catalog: t.Mapping[str, Node],
+) -> float | None:
+    """Return how long an image takes, if that was measured of this very NIM and of what its node still asks for."""
+    nim = {**{name: deployment.get(name) for name in _figures.MEASURED_ON}, "target": target["target"], "node": node}
+    known = catalog.get(node)
+    if known is not None:
+        nim.update(steps=known.steps, width=known.width, height=known.height)
+    return _figures.image_seconds(_figures.holding(figures, nim))
 
 
 def _keep_prices(
@@ -217,8 +249,13 @@ def _keep_prices(
                 if _PASSING not in entry:
                     continue
                 passing = bool(entry.pop(_PASSING))
+                image = entry.pop(_IMAGE)
                 new = {name: entry.pop(name) for name in _price_export.FIELDS if name in entry}
-                entry.update(_price_export.settled(new, old.get(_entry_order(entry)), passing))
+                before = old.get(_entry_order(entry), {})
+                # Of both, the image costs what it costs by what was measured, so only an hour's price tells them apart.
+                if image is not None:
+                    new, before = (_price_export.with_image(price, *image) for price in (new, before))
+                entry.update(_price_export.settled(new, before, passing))
 
 
 def _api_style(node: str, deployment: t.Mapping[str, t.Any], catalog: t.Mapping[str, Node]) -> str:

@@ -72,6 +72,8 @@ class Node:
     it is empty, one GPU of any tier that meets the minimums is assumed.
     C(listed_tiers) are those that NVIDIA's own pages name for this model. All others are plausible and
     unverified.
+    C(steps), C(cfg_scale), C(width) and C(height) of an image, and C(max_tokens) of a text, are what the artists' nodes
+    ask for unless somebody changes it. This is what a benchmark asks for, too.
     C(verified) is true where image, tag and minimums all stand on a page of NVIDIA; false where one of
     them is worked out or comes from somebody else. It does not mean that we have run it.
     """
@@ -96,6 +98,11 @@ class Node:
     shm_gib: int = 16
     hosted_url: str | None = None
     infer_path: str = "/v1/infer"
+    steps: int = 30
+    cfg_scale: float = 3.5
+    width: int = 1024
+    height: int = 1024
+    max_tokens: int = 512
     verified: bool = False
     notes: str = ""
 
@@ -264,6 +271,8 @@ _BUILT_IN = (
         gpus_by_tier=_ONE_GPU_24_GB_UP,
         listed_tiers=_FLUX_LISTED,
         hosted_url=_HOSTED_IMAGES + "/black-forest-labs/flux.1-schnell",
+        steps=4,
+        cfg_scale=0,
         source=f"{_VISUAL_TAGS}; {_VISUAL_MATRIX}",
         verified=True,
         notes=_FLUX_NOTE,
@@ -613,6 +622,18 @@ def _https_url(value: t.Any) -> str:
     return str(value)
 
 
+def _count(value: t.Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _FieldError("must be a whole number, at least 1")
+    return int(value)
+
+
+def _scale(value: t.Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 9:
+        raise _FieldError("must be a number from 0 to 9")
+    return float(value)
+
+
 def _infer_path(value: t.Any) -> str:
     if value not in INFER_PATHS:
         raise _FieldError(f"must be one of {', '.join(INFER_PATHS)}")
@@ -638,6 +659,11 @@ FIELDS: t.Mapping[str, t.Callable[[t.Any], t.Any]] = {
     "shm_gib": _whole_gib_or_zero,
     "hosted_url": _https_url,
     "infer_path": _infer_path,
+    "steps": _count,
+    "cfg_scale": _scale,
+    "width": _count,
+    "height": _count,
+    "max_tokens": _count,
     "source": _text,
     "verified": _flag,
     "notes": _text_or_empty,

@@ -31,6 +31,9 @@ LONGEST_REQUEST_MINUTES = 15
 USUAL = 0.5
 """An hour of the week is one of usual use if the NIM was used in it in at least this part of the weeks before."""
 
+_SOURCES = {"nim_metrics": "by what it counts itself", "cloudwatch": "by CloudWatch's metrics"}
+"""How it is told where use is known from, if not from the gateway's log."""
+
 _HOUR = 3600.0
 _MINUTE = 60.0
 _HOURS_PER_WEEK = 168
@@ -162,7 +165,7 @@ class Use:
 
     The log holds everything from ``known_since`` to ``settled_until`` if it is ``unbroken``. ``used_hours`` are the
     beginnings of hours in which it was used since ``history_since``. ``in_flight``: whether the NIM itself says that it
-    works now.
+    works now. ``source`` is what all this but that comes from.
     """
 
     last_use: float | None = None
@@ -174,6 +177,7 @@ class Use:
     history_since: float | None = None
     in_flight: bool | None = None
     in_flight_why: str | None = None
+    source: str = "gateway_log"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +200,7 @@ class Decision:
     known: bool = True
     idle_since: float | None = None
     price: Price = Price()
+    source: str | None = None
 
 
 class _Verdict(t.NamedTuple):
@@ -223,7 +228,10 @@ def decide(
         reason = f"{reason}; {over}"
     elif action != STOP and (over or warned):
         action, reason = WARN, f"{over or warned}; kept: {reason}"
-    return Decision(nim, action, reason, verdict.known, verdict.idle_since, price or Price())
+    source = use.source if use is not None and verdict.idle_since is not None else None
+    if source in _SOURCES:
+        reason = f"{reason} ({_SOURCES[source]})"
+    return Decision(nim, action, reason, verdict.known, verdict.idle_since, price or Price(), source)
 
 
 def _verdict(
@@ -268,7 +276,9 @@ def _by_use(
         )
     else:
         unsure = f", by the log alone ({told})" if final and use.in_flight is None else ""
-        never = "since it was started" if is_fresh else "since its last request"
+        never = "since its last request"
+        if is_fresh:
+            never = "since it was started" if since > begun else "for as long as is known"
         minutes = (covered - since) / _MINUTE
         reason = f"idle for {minutes:.0f} min {never}{unsure}; {limit:g} are allowed {limit_why}"
         found = _Verdict(STOP, reason, idle_since=since)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _guard, _guard_policy, _usage
+from ansible_collections.budgetguard.techops.plugins.module_utils import _guard, _guard_policy, _looks, _usage
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HOSTED_TIER
 
 Mapping = t.Mapping[str, t.Any]
@@ -32,7 +32,7 @@ class Read:
     """All that was read. A target or a log that was read twice counts as it was read last.
 
     ``policies`` are the variables of each target. ``only`` are the NIMs that may be stopped, as target and name; None
-    is before anybody was asked again.
+    is before anybody was asked again. ``looks`` is what NIMs have counted, for those of which no log tells.
     """
 
     targets: t.Sequence[Mapping]
@@ -42,6 +42,7 @@ class Read:
     prices: t.Sequence[Mapping] = ()
     spend: Mapping | None = None
     only: t.Sequence[Mapping] | None = None
+    looks: t.Any = None
 
 
 def told(read: Read, now: float) -> Row:
@@ -52,6 +53,10 @@ def told(read: Read, now: float) -> Row:
 def decided(read: Read, policies: t.Mapping[str, _guard.Policy], now: float) -> Row:
     """Do the same with policies that were read before. Raises GuardError."""
     spend = spend_of(read.spend)
+    try:
+        looks = _looks.parse(read.looks)
+    except _looks.LooksError as exc:
+        raise GuardError(str(exc)) from exc
     targets = {str(target["target"]): target for target in _mappings("targets", read.targets)}
     usages = {str(usage.get("target")): usage for usage in _mappings("usages", read.usages)}
     decisions: list[_guard.Decision] = []
@@ -70,7 +75,7 @@ def decided(read: Read, policies: t.Mapping[str, _guard.Policy], now: float) -> 
             nim = _nim(name, deployment, always)
             decision = _guard.decide(
                 nim,
-                _use(nim, deployment, usages.get(name), read.endpoints),
+                _or_looks(_use(nim, deployment, usages.get(name), read.endpoints), nim, deployment, looks),
                 policies[name],
                 now,
                 _price(nim, read.prices),
@@ -147,14 +152,28 @@ def _use(
     """Return what the log and the NIM itself tell. None if the log was not read."""
     if usage is None:
         return None
+    asked = next((item for item in endpoints if item["url"] == deployment.get("endpoint")), {})
+    in_flight, why = asked.get("busy"), asked.get("busy_reason")
     if usage.get("error") or usage.get("usage") is None:
-        return _guard.Use(problem=str(usage.get("error") or "its use was not read"))
+        problem = str(usage.get("error") or "its use was not read")
+        return _guard.Use(problem=problem, in_flight=in_flight, in_flight_why=why)
     log, nims = usage["usage"]["log"], usage["usage"]["nims"]
     own = next((item for item in nims if item["name"] == nim.name), None)
     begins, since = _usage.moment(log["first_line_at"]), _usage.moment(usage["usage"]["since"])
     hours = [row for row in usage["usage"]["rows"] if f"nim-{row['node']}" == nim.name and row["requests"]]
-    asked = next((item for item in endpoints if item["url"] == deployment.get("endpoint")), None)
     history = None if begins is None or since is None else max(begins, since)
+    if own is not None and own.get("source") not in (None, _usage.LOG):
+        # A cloud's metrics, because the log is not known as a whole.
+        last = _usage.moment(own["last_use_at"])
+        return _guard.Use(
+            last_use=last,
+            known_since=_usage.moment(own["idle_since"]),
+            settled_until=_usage.moment(own["settled_until"]),
+            unbroken=True,
+            in_flight=in_flight,
+            in_flight_why=why,
+            source=str(own["source"]),
+        )
     return _guard.Use(
         last_use=None if own is None else _usage.moment(own["last_use_at"]),
         known_since=None if own is None else _usage.moment(own["idle_since"]),
@@ -163,9 +182,21 @@ def _use(
         problem="; ".join(log["problems"]) or None,
         used_hours=frozenset(filter(None, (_usage.moment(row["period"]) for row in hours))),
         history_since=history if usage.get("history") else None,
-        in_flight=None if asked is None else asked.get("busy"),
-        in_flight_why=None if asked is None else asked.get("busy_reason"),
+        in_flight=in_flight,
+        in_flight_why=why,
     )
+
+
+def _or_looks(
+    use: _guard.Use | None, nim: _guard.Nim, deployment: Mapping, looks: t.Sequence[Mapping]
+) -> _guard.Use | None:
+    """Return the use by what the NIM has counted itself, where no log tells it."""
+    if use is None or (use.unbroken and use.settled_until is not None):
+        return use
+    found = _looks.usage_of(looks, nim.target, deployment.get("endpoint"))
+    if found is None:
+        return use
+    return dataclasses.replace(use, **found, unbroken=True, used_hours=frozenset(), history_since=None)
 
 
 def _price(nim: _guard.Nim, prices: t.Sequence[Mapping]) -> _guard.Price | None:
@@ -217,6 +248,7 @@ def _row(decision: _guard.Decision) -> Row:
         "reason": decision.reason,
         "known": decision.known,
         "idle_since": _usage.iso(decision.idle_since),
+        "source": decision.source,
         "hourly": decision.price.hourly,
         "currency": decision.price.currency,
     }

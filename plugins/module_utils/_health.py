@@ -102,6 +102,7 @@ class Prober:
             "version": None,
             "busy": None,
             "busy_reason": None,
+            "counters": None,
         }
         try:
             if _is_hosted(endpoint):
@@ -122,7 +123,7 @@ class Prober:
             unguarded = self._without_token(url)
             if unguarded is not None:
                 return unguarded
-        headers = self._login(url, endpoint)
+        headers = self.login(url, endpoint)
         answer = self._get(url, headers)
         finding = _facts(answer)
         base = url[: -len(HEALTH_PATH)] if url.endswith(HEALTH_PATH) else None
@@ -147,8 +148,9 @@ class Prober:
             return {"busy": None, "busy_reason": f"{METRICS_PATH}: {exc}"}
         if answer.status != 200:
             return {"busy": None, "busy_reason": f"{METRICS_PATH} answers {answer.status}"}
-        busy, reason = _activity.of_metrics(answer.body.decode("utf-8", "replace"))
-        return {"busy": busy, "busy_reason": reason}
+        text = answer.body.decode("utf-8", "replace")
+        busy, reason = _activity.of_metrics(text)
+        return {"busy": busy, "busy_reason": reason, "counters": _activity.counters(text) or None}
 
     def _without_token(self, url: str) -> Finding | None:
         """Return what is to be said of a gateway if it lets everybody in, or if there is no token to ask on with."""
@@ -204,13 +206,14 @@ class Prober:
             elif self._key_check is not None and self._key_check.valid is None:
                 finding.update(result=UNREACHABLE, reason=f"the key could not be checked: {self._key_check.reason}")
             return finding
-        headers = {**self._login(url, {"auth": "bearer"}), "Content-Type": "application/json"}
+        headers = {**self.login(url, {"auth": "bearer"}), "Content-Type": "application/json"}
         answer = self._client.request("POST", url, headers, b"{}")
         return {**_facts(answer), **_hosted_verdict(answer.status)}
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def _login(self, url: str, endpoint: Endpoint) -> dict[str, str]:
+    def login(self, url: str, endpoint: Endpoint) -> dict[str, str]:
+        """Return the header that an endpoint wants. Raises ValueError where a key would go to a stranger."""
         if endpoint.get("auth") == AUTH:
             return {"Authorization": f"Bearer {self._token}"}
         parts = urllib.parse.urlsplit(url)

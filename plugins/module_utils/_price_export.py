@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _figures
+
 AMOUNTS = ("hourly_usd", "usd_per_image")
-"""What an endpoint may cost, in US dollars. C(usd_per_image) is there where somebody has measured it."""
+"""What an endpoint may cost, in US dollars. C(usd_per_image) is there where the benchmark has measured it."""
 
 DATE = "priced_at"
 FIELDS = (*AMOUNTS, DATE)
@@ -28,15 +30,19 @@ def of_row(row: Entry | None) -> dict[str, t.Any]:
     """Return the fields for a row of nim_price_info. Empty where no price in US dollars is known."""
     if row is None or row.get("currency") != "USD" or row.get("hourly") is None or not row.get(DATE):
         return {}
-    found = {"hourly_usd": row["hourly"], DATE: row[DATE]}
-    if row.get("usd_per_image") is not None:
-        found["usd_per_image"] = row["usd_per_image"]
-    return found
+    return {"hourly_usd": row["hourly"], DATE: row[DATE]}
 
 
 def is_passing(row: Entry | None) -> bool:
     """Say whether what is not known of a price may be known another time. Of what has no row at all, that is so."""
     return row is None or bool(row.get("passing"))
+
+
+def with_image(price: Entry, seconds: float | None, replicas: t.Any = 1) -> dict[str, t.Any]:
+    """Return the price with that of an image, which takes so many seconds of one of the copies that are priced."""
+    found = {name: value for name, value in price.items() if name != "usd_per_image"}
+    amount = _figures.cost(seconds, found.get("hourly_usd"), replicas)
+    return found if amount is None else {**found, "usd_per_image": amount}
 
 
 def settled(new: Entry, old: Entry | None, passing: bool = False) -> dict[str, t.Any]:
@@ -58,4 +64,4 @@ def settled(new: Entry, old: Entry | None, passing: bool = False) -> dict[str, t
     return before if same or str(before[DATE]) > str(now.get(DATE)) else now
 
 
-__all__ = ("AMOUNTS", "DATE", "FIELDS", "is_passing", "of_row", "settled")
+__all__ = ("AMOUNTS", "DATE", "FIELDS", "is_passing", "of_row", "settled", "with_image")

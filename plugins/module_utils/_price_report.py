@@ -238,7 +238,7 @@ def _nim_lines(prices: t.Sequence[Row]) -> list[str]:
         )
         for row in prices
     ]
-    return _table(headings, rows)
+    return table(headings, rows)
 
 
 def _machine(row: Row) -> str:
@@ -265,7 +265,7 @@ def _target_lines(targets: t.Sequence[Row]) -> list[str]:
         )
         for row in targets
     ]
-    return _table(headings, rows)
+    return table(headings, rows)
 
 
 def _stopped(row: Row) -> str:
@@ -292,7 +292,7 @@ def _choice_lines(choices: t.Sequence[Row], left_out: t.Sequence[Row]) -> list[s
             for row in mine
         ]
         lines += ["", f"{node}, the cheapest first:" if rows else f"{node}: there is no choice."]
-        lines += _table(headings, rows) if rows else []
+        lines += table(headings, rows) if rows else []
         lines += [_left_out_line(row) for row in left_out if row["node"] == node]
     return lines
 
@@ -308,15 +308,16 @@ def _money(value: float | None, places: int, incomplete: bool = False) -> str:
     return f"{'> ' if incomplete else ''}{value:,.{places}f}"
 
 
-def _table(headings: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> list[str]:
-    table = [headings, *rows]
-    widths = [max(len(line[column]) for line in table) for column in range(len(headings))]
+def table(headings: t.Sequence[str], rows: t.Sequence[t.Sequence[str]], right: t.Container[str] = _RIGHT) -> list[str]:
+    """Return lines with columns of equal width. Columns with a heading in ``right`` end at the same place."""
+    lines = [headings, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     return [
         "  ".join(
-            word.rjust(width) if heading in _RIGHT else word.ljust(width)
+            word.rjust(width) if heading in right else word.ljust(width)
             for heading, word, width in zip(headings, line, widths)
         ).rstrip()
-        for line in table
+        for line in lines
     ]
 
 
@@ -345,4 +346,14 @@ def _csv(prices: t.Sequence[Row]) -> str:
     return text.getvalue()
 
 
-__all__ = ("COLUMNS", "PriceReportError", "choice_row", "left_out_row", "nim_row", "old_prices", "target_row", "told")
+__all__ = (
+    "COLUMNS",
+    "PriceReportError",
+    "choice_row",
+    "left_out_row",
+    "nim_row",
+    "old_prices",
+    "table",
+    "target_row",
+    "told",
+)

@@ -18,6 +18,8 @@ import json
 import re
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _usage_metrics
+
 NOBODY = "-"
 """What stands in a line for a workstation, node or target that is not known."""
 
@@ -29,6 +31,9 @@ REFUSED = frozenset({401, 403, 429})
 
 NOT_RUNNING = 503
 """There was no NIM to do the work."""
+
+LOG = "gateway_log"
+"""What use is known from, if it is the gateway's log."""
 
 PERIODS: t.Mapping[str, int | None] = {"none": None, "hour": 3600, "day": 86400}
 """Seconds of the periods, in UTC, by which sums can be divided."""
@@ -328,10 +333,21 @@ def too_many(what: str) -> str:
 # ---- the report ------------------------------------------------------------------------------------------------------
 
 
-def report(ask: Ask, seen: Seen) -> dict[str, t.Any]:
-    """Put together what was asked for."""
+def is_unbroken(seen: Seen) -> bool:
+    """Whether nothing is missing from the log since it began."""
+    return seen.groups is not None and seen.first_line is not None and not seen.problems
+
+
+def report(
+    ask: Ask, seen: Seen, counted: t.Mapping[str, _usage_metrics.Counted] | None = None, problem: str | None = None
+) -> dict[str, t.Any]:
+    """Put together what was asked for.
+
+    ``counted`` is what a cloud's metrics tell of NIMs, by their names in the log. It counts where the log tells
+    nothing. ``problem`` is why it is missing.
+    """
     covers = seen.groups is not None and seen.first_line is not None and seen.first_line <= ask.since
-    problems = list(seen.problems)
+    problems = [*seen.problems, *([problem] if problem else [])]
     if seen.groups is not None and seen.first_line is None:
         problems.append("the gateway has written no line as far back as was looked, so whether it logs is not known")
     elif seen.groups is not None and not covers:
@@ -342,7 +358,7 @@ def report(ask: Ask, seen: Seen) -> dict[str, t.Any]:
         "log": {
             "known": seen.groups is not None and seen.first_line is not None,
             "complete": covers and not seen.problems,
-            "unbroken": seen.groups is not None and seen.first_line is not None and not seen.problems,
+            "unbroken": is_unbroken(seen),
             "first_line_at": iso(seen.first_line),
             "newest_line_at": iso(seen.newest_line),
             "delay_seconds": None if seen.delay is None else round(seen.delay, 3),
@@ -350,17 +366,32 @@ def report(ask: Ask, seen: Seen) -> dict[str, t.Any]:
             "bytes_scanned": seen.bytes_scanned,
             "problems": problems,
         },
-        "nims": _nims(ask, seen),
+        "nims": _nims(ask, seen, counted or {}),
         "workstations": workstations(seen.groups or ()),
         "rows": _rows(seen.groups or ()),
         "refused": _outside(seen.groups),
     }
 
 
-def _nims(ask: Ask, seen: Seen) -> list[dict[str, t.Any]]:
+def _nims(ask: Ask, seen: Seen, counted: t.Mapping[str, _usage_metrics.Counted]) -> list[dict[str, t.Any]]:
     groups = seen.groups
     named = {item.node for item in groups or ()} | set(seen.last_use) | {node_name(node) for node in ask.nodes}
-    return [_nim(ask, seen, node) for node in sorted(named - {NOBODY})]
+    return [{**_nim(ask, seen, node), **_source(ask, seen, counted.get(node))} for node in sorted(named - {NOBODY})]
+
+
+def _source(ask: Ask, seen: Seen, counted: _usage_metrics.Counted | None) -> dict[str, t.Any]:
+    """Return what a NIM's use is known from, and what follows where that is not the log."""
+    if is_unbroken(seen):
+        settled = None if seen.settled_until is None else min(seen.settled_until, ask.until)
+        return {"source": LOG, "settled_until": iso(settled)}
+    if counted is None or counted.known_since is None:
+        return {"source": None, "settled_until": None}
+    return {
+        "source": counted.source,
+        "settled_until": iso(counted.settled_until),
+        "last_use_at": iso(counted.last_use),
+        "idle_since": iso(counted.last_use if counted.last_use is not None else counted.known_since),
+    }
 
 
 def _nim(ask: Ask, seen: Seen, node: str) -> dict[str, t.Any]:
@@ -450,6 +481,7 @@ def _outside(groups: t.Sequence[Group] | None) -> int | None:
 
 
 __all__ = (
+    "LOG",
     "MOST_REQUESTS",
     "NOBODY",
     "PERIODS",
@@ -462,6 +494,7 @@ __all__ = (
     "exact",
     "group",
     "in_slices",
+    "is_unbroken",
     "iso",
     "last_uses",
     "moment",

@@ -200,6 +200,12 @@ endpoints:
       description: By what it is known, or why it is not.
       type: str
       sample: num_requests_running is 0
+    counters:
+      description:
+        - With O(activity), what the NIM has counted since it was started, by the names of its metrics, and when that
+          was. Null if it counts no requests. See P(budgetguard.techops.nim_looks#filter).
+      type: dict
+      sample: {request_success_total: 120, generation_tokens_total: 51044}
     node:
       description: As given.
       type: str

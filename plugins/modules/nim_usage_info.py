@@ -81,6 +81,13 @@ options:
     type: list
     elements: str
     default: []
+  metrics:
+    description:
+      - Ask CloudWatch for the metrics of the load balancer about O(nodes), with O(provider=aws), where the log is not
+        known as a whole. They tell when a NIM was asked for something, and not by whom.
+      - They count C(GET) as well, so whoever looks whether a NIM is there keeps it in use.
+    type: bool
+    default: true
   log_path:
     description:
       - The gateway's log on a Docker host. Files that were rotated away from it stand beside it, also packed by gzip.
@@ -133,6 +140,8 @@ notes:
   - The caller needs C(logs:StartQuery), C(logs:GetQueryResults) and C(logs:StopQuery) on the log group; or Log
     Analytics Reader on the workspace, with Reader on the cluster where O(log_analytics_workspace_id) is not set; or
     Logs Viewer (C(roles/logging.viewer)) in the project.
+  - With O(metrics) also C(cloudwatch:GetMetricData) and C(elasticloadbalancing:DescribeTargetGroups). CloudWatch wants
+    0.01 USD for 1,000 metrics, and two are read for each of O(nodes).
   - CloudWatch Logs Insights costs money by what it reads, about 0.005 USD for a gigabyte in us-east-1. A call reads the
     log three times; RV(log.bytes_scanned) tells how much that was.
   - Google allows 60 requests a minute in a project. A call makes one for each 1,000 lines since O(since), one for each
@@ -273,6 +282,17 @@ nims:
           nothing is known.
       type: str
       sample: "2026-11-28T17:59:12Z"
+    source:
+      description:
+        - From what RV(nims[].idle_since) and RV(nims[].last_use_at) are known. V(gateway_log), V(cloudwatch) for the
+          metrics of the load balancer, or null if they are not, or only by a log that has gaps.
+        - V(cloudwatch) knows the last day at most. A minute without any metric is not known, and so is what was before.
+      type: str
+      sample: gateway_log
+    settled_until:
+      description: Up to when that is known. Metrics count after ten minutes, since they may come late.
+      type: str
+      sample: "2026-11-28T17:59:00Z"
     recent:
       description: What it did in the last minutes before RV(until).
       type: dict
@@ -334,7 +354,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _usage
+from ansible_collections.budgetguard.techops.plugins.module_utils import _usage, _usage_metrics
 from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import USAGE
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._usage_file import UsageFile
@@ -392,6 +412,20 @@ def _ask(options: Options, now: float) -> _usage.Ask:
     return _usage.Ask(since, until, options["period"], options["recent_minutes"], options["look_back_days"], nodes)
 
 
+def _counted(
+    options: Options, ask: _usage.Ask, seen: _usage.Seen, now: float
+) -> tuple[dict[str, _usage_metrics.Counted], str | None]:
+    """Return what metrics tell of the NIMs where the log does not, and why they do not."""
+    if options["provider"] != "aws" or not options["metrics"] or not ask.nodes or _usage.is_unbroken(seen):
+        return {}, None
+    from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_metrics import AwsMetrics
+
+    try:
+        return AwsMetrics.connect(options).read([_usage.node_name(node) for node in ask.nodes], now), None
+    except ProviderError as exc:
+        return {}, str(exc)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -408,11 +442,12 @@ def main() -> None:
     try:
         ask = _ask(module.params, now)
         seen = _source(module).read(ask, now)
+        counted, problem = _counted(module.params, ask, seen, now)
     except MissingLibraryError as exc:
         module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
     except (ProviderError, ValueError) as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=False, **_usage.report(ask, seen))
+    module.exit_json(changed=False, **_usage.report(ask, seen, counted, problem))
 
 
 if __name__ == "__main__":

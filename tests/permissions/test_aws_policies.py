@@ -19,6 +19,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._converge impo
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import (
     _aws_identity,
+    _aws_metrics,
     _aws_rights,
     _aws_spend,
     _aws_usage,
@@ -279,6 +280,8 @@ def _usage_of(reader: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     ask = _usage.Ask(now - 3600, now)
     usage = _aws_usage.AwsUsage.connect(reader.options())
     assert usage.read(ask, now).problems == ()
+    metrics = _aws_metrics.AwsMetrics.connect(reader.options()).read([_usage.node_name(FLUX_NAME)], now)
+    assert [found.source for found in metrics.values()] == ["cloudwatch"]
     monkeypatch.setattr(_aws_usage, "QUERY_SECONDS", 0.0)
     with pytest.raises(ProviderError, match="the query was not done after 0 s"):
         usage.read(ask, now)

@@ -43,6 +43,19 @@ def test_tokens_on_aws(artists: Artists) -> None:
     assert ask_as_workstation(studio.sandbox.env, url, None) == 401
     assert [ask_as_workstation(studio.sandbox.env, url, token) for token in tokens.values()] == [200, 200]
 
+    # The benchmark goes in with a token of its own, and shows up in the log under its name.
+    figures = studio.folder / "exports" / "budgetguard_benchmark.json"
+    studio.control.clear_calls()
+    checked = artists.play("benchmark", "--check").ok()
+    assert "would be asked for an image of 1024x1024 in 30 steps, 1 + 3 times" in checked.messages
+    assert [call for call in studio.control.calls() if call["service"] == "nim"] == []
+    assert not figures.exists()
+    artists.play("benchmark", "-e", "benchmark_tolerance_percent=100000").ok()
+    (figure,) = json.loads(figures.read_text())["figures"]
+    assert (figure["node"], figure["target"], figure["gpu_tier"]) == ("FLUX Dev", "aws-us-east-1", "l40s")
+    assert figure["image"].endswith("/flux.1-dev:1.2.3")
+    assert len(figure["times"]) == 3
+
     artists.play("revoke", "--limit", "ws-01").ok()
     assert ask_as_workstation(studio.sandbox.env, url, tokens["ws-01"]) == 403
     assert ask_as_workstation(studio.sandbox.env, url, tokens["ws-02"]) == 200
@@ -52,7 +65,9 @@ def test_tokens_on_aws(artists: Artists) -> None:
     told = json.loads(report.read_text())
     # Looking is no use, and a refusal is told.
     refused = {row["workstation"]: (row["requests"], row["refused"]) for row in told["rows"]}
-    assert refused == {"-": (0, 1), "ws-01": (0, 1)}
+    assert refused["ws-01"] == (0, 1)
+    assert refused["techops-benchmark"] == (4, 0)
+    assert set(refused) == {"-", "ws-01", "techops-benchmark"}
     assert [nim["name"] for nim in told["nims"]] == ["nim-flux-dev-l40s"]
     for token in tokens.values():
         assert studio.files_with(token) == []

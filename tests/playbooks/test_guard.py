@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 import time
+import typing as t
+from pathlib import Path
 
 from tests.clusters.cluster import SETTINGS, Cluster
 from tests.playbooks.studio import Studio
@@ -20,6 +22,18 @@ WEBHOOK_SECRET = "CaNaRyHook81Zr0QmTvX3"
 def replicas(cluster: Cluster) -> dict[str, int]:
     """Return how many copies of each NIM should run."""
     return {name: status.replicas for name, status in cluster.info().items()}
+
+
+def looked_at_before(cluster: Cluster, path: Path) -> dict[str, t.Any]:
+    """Have a cluster's NIM looked at eight and nine hours ago, when it had counted nothing. Return what is kept."""
+    (nim,) = cluster.info().values()
+    look: dict[str, t.Any] = {"target": "azure-eastus", "url": nim.endpoint, "changed_at": None}
+    look["counters"] = {"request_success_total": 0.0}
+    for name, hours in (("first_look_at", 9), ("looked_at", 8)):
+        look[name] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - hours * HOUR))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"version": "1.0", "looks": [look]}))
+    return look
 
 
 def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
@@ -55,28 +69,39 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     # From the prices of the sandbox's cloud, or the collection's list.
     assert re.search(r"Llama 3\.1 +gcp-us-central1 +l4 +stop +\S+ +\d+\.\d\d USD", checked.messages), checked.printed
     assert not log.exists()
+    # Azure has no log here, so the NIM is asked what it counts, for the first time.
+    assert re.search(r"Llama 3\.1 azure-eastus a10 keep \S+ .* \(by what it counts itself\)", checked.messages)
+    looks = studio.folder / "exports" / "budgetguard_guard_looks.json"
+    assert not looks.exists()
+    look = looked_at_before(azure, looks)
 
     price = {"target": "gcp-us-central1", "node": "Llama 3.1", "gpu_tier": "l4", "hourly": 0.71, "currency": "USD"}
     run = studio.play("guard", "-vvv", "-e", json.dumps({"guard_prices": [price]}))
     assert run.failed == ["gcp-of-others"], run.printed
     assert replicas(gcp) == {**before, "nim-llama-3-1-l4": 0}
-    assert replicas(azure) == {"nim-llama-3-1-a10": 1}
+    assert replicas(azure) == {"nim-llama-3-1-a10": 0}, run.printed
+    (kept,) = json.loads(looks.read_text())["looks"]
+    assert (kept["first_look_at"], kept["changed_at"]) == (look["first_look_at"], None)
+    assert kept["looked_at"] > look["looked_at"]
     for text in (
         "Llama 3.1 gcp-us-central1 l4 stop",
         "0.71 USD",
         "FLUX Dev gcp-us-central1 a100-80gb keep",
         "SD 3.5 Large gcp-us-central1 a100-80gb keep (not known)",
         "/v1/metrics answers 404",
-        "Llama 3.1 azure-eastus a10 keep (not known)",
+        "Llama 3.1 azure-eastus a10 stop",
         "gcp-of-others: cannot be read, so nothing on it is stopped",
         "The webhook did not take it: it does not answer.",
     ):
         assert text in run.messages, run.printed
     assert re.search(r"FLUX Dev gcp-us-central1 a100-80gb keep \S+ - used \d+ min ago", run.messages), run.printed
-    assert run.changed == checked.changed
-    (entry,) = [json.loads(line) for line in log.read_text().splitlines()]
-    assert (entry["name"], entry["target"], entry["stopped"]) == ("nim-llama-3-1-l4", "gcp-us-central1", True)
-    assert "idle for" in entry["reason"]
+    assert run.changed == {**checked.changed, "azure-eastus": 1}
+    entries = {entry["target"]: entry for entry in map(json.loads, log.read_text().splitlines())}
+    assert {target: (entry["name"], entry["stopped"], entry["source"]) for target, entry in entries.items()} == {
+        "gcp-us-central1": ("nim-llama-3-1-l4", True, "gateway_log"),
+        "azure-eastus": ("nim-llama-3-1-a10", True, "nim_metrics"),
+    }
+    assert all("idle for" in entry["reason"] for entry in entries.values())
     assert log.stat().st_mode & 0o777 == 0o640
     assert WEBHOOK_SECRET not in run.printed
     assert WEBHOOK_SECRET not in (studio.folder / "ansible.log").read_text()
@@ -97,4 +122,4 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     assert [call["service"] for call in studio.control.calls() if call["service"] == "azure-costs"] != []
     assert set(again.changed.values()) == {0}, again.printed
     assert studio.writes() == 0
-    assert len(log.read_text().splitlines()) == 1
+    assert len(log.read_text().splitlines()) == 2

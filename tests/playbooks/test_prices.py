@@ -18,7 +18,7 @@ def published(studio: Studio) -> dict[str, dict[str, t.Any]]:
     """Return what the artists' document says about prices, by target."""
     providers = studio.export()["nim_endpoints"]["FLUX Dev"].values()
     return {
-        str(entry["target"]): {key: entry[key] for key in ("hourly_usd", "priced_at") if key in entry}
+        str(entry["target"]): {key: entry[key] for key in ("hourly_usd", "priced_at", "usd_per_image") if key in entry}
         for endpoints in providers
         for entry in endpoints
     }
@@ -54,9 +54,13 @@ def test_published_prices_stay_until_they_change(studio: Studio) -> None:
     studio.matrix = {"FLUX Dev": {"azure": {"gpu_tier": "a100-80gb"}}}
     cluster = Cluster(studio.sandbox, "azure")
     cluster.run("FLUX Dev@a100-80gb", state="started")
+    run = studio.play("benchmark", "-e", "benchmark_tolerance_percent=100000").ok()
+    (figure,) = json.loads((studio.folder / "exports" / "budgetguard_benchmark.json").read_text())["figures"]
+    assert f"{figure['seconds']:.2f} 0.00" in run.messages, run.printed
     studio.play("endpoints").ok()
     first = published(studio)["azure-eastus"]
     assert first["hourly_usd"] > 3
+    assert first["usd_per_image"] == round(first["hourly_usd"] * figure["seconds"] / 3600, 6) > 0
     assert first["priced_at"] <= time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     # Read anew, so at another time, and the same; then not to be read at all.
     (cache,) = studio.home.rglob("prices.json")

@@ -18,6 +18,7 @@ import re
 import struct
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -113,8 +114,9 @@ class NimStub:
         self._aliases: dict[str, str] = {}
 
     def reset(self) -> None:
-        """Forget the aliases."""
+        """Forget the aliases, and what NIMs have counted."""
         self._aliases.clear()
+        ANSWERED.clear()
 
     def add_alias(self, host: object, target: object) -> None:
         """Let a name of the studio lead to a load balancer, as a DNS record does. Raises ValueError."""
@@ -323,7 +325,7 @@ def answer_of_nim(image: str, request: HttpRequest) -> HttpAnswer:
     }
     if kind == "llm":
         routes["/v1/models"] = ("GET", lambda: _models(image))
-        routes["/v1/metrics"] = ("GET", _metrics)
+        routes["/v1/metrics"] = ("GET", lambda: _metrics(image))
         routes["/v1/chat/completions"] = ("POST", lambda: _chat(image, request.body))
     else:
         routes["/v1/infer"] = ("POST", lambda: _infer(kind, request.body))
@@ -335,9 +337,19 @@ def answer_of_nim(image: str, request: HttpRequest) -> HttpAnswer:
     return route()
 
 
-def _metrics() -> HttpAnswer:
+#: Requests that language models have answered, by image: all NIMs of one image count together.
+ANSWERED: Counter[str] = Counter()
+
+
+def _metrics(image: str) -> HttpAnswer:
     """Tell what NIM for LLMs tells of itself. Nothing runs when this is asked: the sandbox answers at once."""
-    lines = ["# TYPE num_requests_running gauge", 'num_requests_running{model_name="m"} 0', "num_requests_waiting 0.0"]
+    lines = [
+        "# TYPE num_requests_running gauge",
+        'num_requests_running{model_name="m"} 0',
+        "num_requests_waiting 0.0",
+        "# TYPE request_success_total counter",
+        f'request_success_total{{model_name="m",finished_reason="stop"}} {float(ANSWERED[image])}',
+    ]
     return HttpAnswer(200, "\n".join([*lines, ""]).encode(), "text/plain; version=0.0.4")
 
 
@@ -454,6 +466,11 @@ def _chat(image: str, body: bytes) -> HttpAnswer:
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
         return _unprocessable(["messages"], "Field required")
+    for field, low, high in (("max_tokens", 1, 131072), ("seed", 0, 4294967295)):
+        value = request.get(field)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
+            return _unprocessable([field], f"Input should be a whole number from {low} to {high}")
+    ANSWERED[image] += 1
     choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
     return json_answer(
         {
@@ -461,7 +478,7 @@ def _chat(image: str, body: bytes) -> HttpAnswer:
             "object": "chat.completion",
             "model": name,
             "choices": [choice],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
         }
     )
 

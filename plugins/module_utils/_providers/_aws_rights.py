@@ -584,6 +584,11 @@ def _readonly(arns: _Arns) -> tuple[Grant, ...]:
             "usage: what the gateway has logged; these calls name a query and no log group",
             ("logs:GetQueryResults", "logs:StopQuery"),
         ),
+        Grant(
+            "UsageMetrics",
+            "usage: how often NIMs were asked, where there is no log; AWS knows no single resources for these calls",
+            ("cloudwatch:GetMetricData", "elasticloadbalancing:DescribeTargetGroups"),
+        ),
     )
 
 

@@ -429,6 +429,7 @@ WITHOUT_RESOURCE = frozenset(
         *(f"logs:{name}" for name in ("DescribeLogGroups", "GetQueryResults", "StopQuery")),
         "ce:GetCostAndUsage",
         "ce:ListCostAllocationTags",
+        "cloudwatch:GetMetricData",
         "pricing:GetProducts",
         "secretsmanager:ListSecrets",
     )

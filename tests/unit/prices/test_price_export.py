@@ -15,6 +15,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils import _artist
 
 FIRST, LATER = "2026-11-28T10:00:00Z", "2026-11-29T10:00:00Z"
 NAME = "nim-flux-dev-l40s"
+IMAGE = "nvcr.io/nim/black-forest-labs/flux.1-dev:1.2.3"
 
 
 def target(read: bool = True) -> dict[str, t.Any]:
@@ -25,6 +26,7 @@ def target(read: bool = True) -> dict[str, t.Any]:
         "node": "FLUX Dev",
         "serves": ["FLUX Dev"],
         "gpu_tier": "l40s",
+        "image": IMAGE,
         "endpoint": base,
         "infer_url": base + "/v1/infer",
         "health_url": base + "/v1/health/ready",
@@ -46,10 +48,12 @@ def price(hourly: float | None = 2.25, at: str = FIRST, **more: t.Any) -> dict[s
     return {**found, **more}
 
 
-def publish(prices: t.Any, published: t.Any = None, at: str = FIRST, **options: t.Any) -> dict[str, t.Any]:
+def publish(
+    prices: t.Any, published: t.Any = None, at: str = FIRST, measured: t.Any = None, **options: t.Any
+) -> dict[str, t.Any]:
     """Build the artists' document."""
     return _artists.artists_config(
-        [target(**options)], published, generated_at=at, catalog=_catalog.CATALOG, prices=prices
+        [target(**options)], published, generated_at=at, catalog=_catalog.CATALOG, prices=prices, measured=measured
     )
 
 
@@ -64,8 +68,77 @@ def test_an_endpoint_has_its_price_and_when_it_was_one() -> None:
     assert (entry["hourly_usd"], entry["priced_at"]) == (2.25, FIRST)
     assert "usd_per_image" not in entry
     assert not [name for name in entry if name.startswith("_")]
-    measured = entry_of(publish([price(usd_per_image=0.004)]))
-    assert measured["usd_per_image"] == 0.004
+
+
+def figure(seconds: float = 8.0, **more: t.Any) -> dict[str, t.Any]:
+    """Return what the benchmark keeps of the NIM above."""
+    measured_on = {"target": "aws", "name": NAME, "node": "FLUX Dev", "gpu_tier": "l40s", "image": IMAGE}
+    request = {"kind": "image", "steps": 30, "width": 1024, "height": 1024}
+    return {**measured_on, **request, "seconds": seconds, **more}
+
+
+def kept(*figures: dict[str, t.Any]) -> str:
+    """Return the benchmark's file."""
+    return json.dumps({"version": "1.0", "figures": list(figures)})
+
+
+def test_an_image_costs_its_seconds_at_the_price_of_now() -> None:
+    first = publish([price(2.25, replicas=1)], measured=kept(figure()))
+    assert entry_of(first)["usd_per_image"] == 0.005
+    # Two copies are priced together, and one of them makes the image.
+    assert entry_of(publish([price(4.5, replicas=2)], measured=kept(figure())))["usd_per_image"] == 0.005
+    dearer = entry_of(publish([price(4.5, LATER)], copy.deepcopy(first), LATER, measured=kept(figure())))
+    assert (dearer["usd_per_image"], dearer["hourly_usd"], dearer["priced_at"]) == (0.01, 4.5, LATER)
+    # Measured anew: the hour costs the same, so its price keeps its date.
+    faster = entry_of(publish([price(at=LATER)], copy.deepcopy(first), LATER, measured=kept(figure(4.0))))
+    assert (faster["usd_per_image"], faster["priced_at"]) == (0.0025, FIRST)
+    again = publish([price(at=LATER)], copy.deepcopy(first), LATER, measured=kept(figure()))
+    assert json.dumps(again, sort_keys=True) == json.dumps(first, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"image": "nvcr.io/nim/black-forest-labs/flux.1-dev:1.1.0"},
+        {"gpu_tier": "h100"},
+        {"target": "azure"},
+        {"name": "nim-flux-dev-h100"},
+        {"node": "FLUX Canny"},
+        {"steps": 50},
+        {"width": 768},
+        {"kind": "llm"},
+    ],
+)
+def test_a_figure_of_something_else_is_not_used(other: dict[str, t.Any]) -> None:
+    assert "usd_per_image" in entry_of(publish([price()], measured=kept(figure())))
+    entry = entry_of(publish([price()], measured=kept(figure(**other))))
+    assert (entry["hourly_usd"], "usd_per_image" in entry) == (2.25, False)
+    # Nor is what was published for it before.
+    first = publish([price()], measured=kept(figure()))
+    assert "usd_per_image" not in entry_of(publish([price()], first, measured=kept(figure(**other))))
+
+
+def test_an_outage_of_prices_keeps_the_hour_and_tells_the_image_by_it() -> None:
+    first = publish([price()], measured=kept(figure()))
+    out = price(None, passing=True, priced_at=None, replicas=1)
+    assert publish([out], copy.deepcopy(first), LATER, measured=kept(figure())) == first
+    assert entry_of(publish([out], copy.deepcopy(first), LATER, measured=kept(figure(4.0))))["usd_per_image"] == 0.0025
+    assert publish([], copy.deepcopy(first), LATER, measured=kept(figure(4.0))) == first
+    assert "usd_per_image" not in entry_of(publish(None, measured=kept(figure())))
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ("{", "are not JSON"),
+        ({"figures": 3}, "has no list figures"),
+        ({"figures": [{"target": "aws"}]}, r"figures\[0\] must be a mapping with target, name, node"),
+        ({"figures": [figure(0)]}, r"figures\[0\].seconds must be a number above 0"),
+    ],
+)
+def test_broken_figures_are_told_with_a_cure(stored: t.Any, said: str) -> None:
+    with pytest.raises(_artists.ArtistsError, match=rf"measured: .*{said}.*; repair the file of the benchmark"):
+        publish([price()], measured=stored)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""When a NIM was used, from a cloud's metrics, which come late, have gaps, and say nothing where nothing is. Pure.
+
+A count of requests that is missing means either no request or no metric. So it is read beside another metric that is
+always there, the heartbeat: only what has a heartbeat is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """What is known of one NIM. Times are seconds since 1970.
+
+    Everything from ``known_since`` to ``settled_until`` is known; both are None where nothing is.
+    """
+
+    source: str
+    last_use: float | None
+    known_since: float | None
+    settled_until: float | None
+
+
+def counted(
+    source: str,
+    requests: t.Mapping[float, float],
+    heartbeats: t.AbstractSet[float],
+    *,
+    period: float,
+    now: float,
+    late: float,
+) -> Counted:
+    """Read two metrics, both by the beginnings of their periods. What may still change, ``late`` says.
+
+    A request counts whenever it is told. One before a gap does not, since the gap may hide another.
+    """
+    used = max((start + period for start, count in requests.items() if count > 0), default=None)
+    sure = {start for start in heartbeats if start + period <= now - late}
+    if not sure:
+        return Counted(source, used, None, None)
+    newest = begin = max(sure)
+    while begin - period in sure:
+        begin -= period
+    if used is not None and used <= begin:
+        used = None
+    return Counted(source, None if used is None else min(used, now), begin, newest + period)
+
+
+__all__ = ("Counted", "counted")
