@@ -234,7 +234,7 @@ def _facts(cell: Block, currency: str) -> list[t.Any]:
         facts.append(tag("span", "price unknown", title=price.get("why"), class_="price"))
     if cell.get("since"):
         moment = str(cell["since"])
-        facts.append(tag("span", f"since {moment[:16].replace('T', ' ')}", class_="since"))
+        facts.append(tag("span", f"since {moment[:16].replace('T', ' ')} UTC", class_="since"))
     if cell.get("endpoint"):
         facts.append(tag("span", cell["endpoint"], title=cell["endpoint"], class_="url"))
     return facts

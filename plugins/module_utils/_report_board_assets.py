@@ -54,9 +54,11 @@ STYLE = """\
 .stale { display: block; color: var(--warning); font-weight: 600; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .cell { position: relative; }
-.outputs { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 0 1.2rem; }
-.outputs > h3, .outputs > p { grid-column: 1 / -1; }
-.output-yaml { grid-row: span 3; }
+@media (min-width: 60rem) {
+  .outputs { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 0 1.6rem; align-items: start; }
+  .outputs > h3, .outputs > p { grid-column: 1 / -1; }
+  .output-yaml { grid-row: span 3; }
+}
 .output-head { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .8rem 0 .4rem; }
 .output-head h4 { margin: 0; font-size: 1rem; }
 .output { content-visibility: auto; contain-intrinsic-size: auto 15rem; min-width: 0; }
