@@ -200,7 +200,7 @@ def _cell(cell: Block, where: str, name: str, row: int, column: int, currency: s
     hidden = None if why or not refused else refused
     return tag(
         "td",
-        tag("label", box, _shape(mark, board_name), *words, class_=f"mark-{mark}"),
+        tag("label", box, _shape(mark, board_name), *words, tag("span", class_="change"), class_=f"mark-{mark}"),
         tag("span", *facts, class_="facts", id=f"{name}-facts") if facts else None,
         tag("span", why, class_="why", id=f"{name}-why") if why else None,
         tag(

@@ -43,6 +43,8 @@ STYLE = """\
 .grid .is-failed { border-left-color: var(--problem); background: var(--problem-ground); }
 .grid tbody tr:hover > .is-failed { background: var(--problem-ground); }
 .grid .word { font-weight: 600; white-space: nowrap; } .grid .is-none .word { font-weight: 400; }
+.grid .change { color: var(--accent); font-weight: 600; white-space: nowrap; }
+.grid .is-changed { border-left-color: var(--accent); } .grid .is-changed.is-none .word { display: none; }
 .grid .does { color: var(--quiet); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .facts { display: flex; flex-wrap: wrap; gap: 0 .7rem; padding-left: 1.4rem; color: var(--quiet); }
 .facts .tier { color: var(--text); } .facts .price { font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -252,11 +254,22 @@ SCRIPT = """\
       put(places.limit, limit || "nim_providers");
     };
 
+    // A cell that is to become another one says so, beside what it is now.
+    const labels = boxes.map((box) => box.getAttribute("aria-label"));
+    const showCell = (place) => {
+      const cell = boxes[place].closest("td");
+      const changed = ticked[place] !== cells[place].t;
+      const text = !changed ? "" : ticked[place] ? "To be deployed" : cells[place].x ? "To be removed" : "Not wanted";
+      cell.classList.toggle("is-changed", changed);
+      put(cell.querySelector(".change"), text);
+      boxes[place].setAttribute("aria-label", labels[place] + (changed ? ". " + text : ""));
+    };
     const set = (list, on) => {
       for (const place of list) {
         if (cells[place].r || ticked[place] === on) continue;
         ticked[place] = on;
         boxes[place].checked = on;
+        showCell(place);
       }
     };
     const everything = cells.map((cell, place) => place);
@@ -280,6 +293,7 @@ SCRIPT = """\
           return;
         }
         ticked[place] = box.checked;
+        showCell(place);
       } else {
         const mine = members[heads.indexOf(box)];
         set(mine, box.checked);
