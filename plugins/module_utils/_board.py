@@ -89,10 +89,16 @@ class _Prices:
         row = self._there.get((target.name, node, tier or ""))
         if row is None or row.get("hourly") is None:
             # The same GPU in the same region costs the same on another target of the inventory.
-            row = self._alike.get((target.provider, str(target.region), node, tier or "")) or row
+            row = self._alike.get((target.provider, _region(target), node, tier or "")) or row
         if row is None:
             return {"hourly": None, "complete": False, "why": "its price was not looked up"}
         return {"hourly": row.get("hourly"), "complete": bool(row.get("complete")), "why": row.get("why")}
+
+
+def _region(target: Target) -> str:
+    """Return the region as prices have it: on Google Cloud a target may be in a zone."""
+    region = str(target.region or "")
+    return region.rpartition("-")[0] if target.provider == "gcp" and region.count("-") == 2 else region
 
 
 def board(
