@@ -144,7 +144,7 @@ def test_prices_are_of_the_tier_and_what_is_not_known_is_none(cells: Cells) -> N
     assert alike["Mixtral", "aws-us-east-1"]["tier"] == "l40s"
     assert alike["Mixtral", "aws-us-east-1"]["price"]["hourly"] == 55.0
     assert alike["Mixtral", "aws-eu-central-1"]["price"]["hourly"] is None
-    zone = {**row, "target": "x", "provider": "gcp", "region": "us-east1", "node": "Phi-3", "gpu_tier": "l4"}
+    zone = {**row, "target": "x", "provider": "gcp", "region": "us-east1", "node": "Phi-3", "gpu_tier": "a100-80gb"}
     there = [target("gcp-us-central1", region="us-east1-b")]
     assert cells_of(boards.board(there, {}, prices=[zone]))["Phi-3", "gcp-us-central1"]["price"]["hourly"] == 55.0
 
