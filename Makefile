@@ -15,7 +15,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python
 RUN_OURS := PYTHONPATH=$(CURDIR):$(CURDIR)/.cache/collections $(RUN)
-GATES := sanity sanity-import ansible-lint galaxy antsibull-docs mypy ruff yamllint reuse changelog
+GATES := sanity sanity-import ansible-lint galaxy antsibull-docs docs-site mypy ruff yamllint reuse changelog
 
 .PHONY: help setup system demo sandbox test lint $(GATES) unit coverage bench build docs format clean
 .DEFAULT_GOAL := help
@@ -71,10 +71,8 @@ bench: setup ## Run the benchmarks
 build: galaxy ## Build the archive for Galaxy into dist
 	@mkdir -p dist && cp -v .cache/dist/*.tar.gz dist/
 
-docs: setup ## Write the documentation of plugins and roles into dist/docs
-	@rm -rf dist/docs && mkdir -p dist/docs
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=.cache/collections antsibull-docs collection --use-current --fail-on-error \
-		--output-format simplified-rst --squash-hierarchy --dest-dir dist/docs budgetguard.techops
+docs: setup ## Build the documentation site of all plugins, roles and tasks into dist/docs
+	@$(RUN) -m tests.tools.docs_site
 
 format: setup ## Put the Python files into their canonical form
 	@$(VENV)/bin/ruff check --fix --quiet .

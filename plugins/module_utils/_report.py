@@ -9,7 +9,8 @@
 A tab is a mapping that is written as JSON beside the page, so that each run can put its own tab in and leave the rest:
 
 * C(format), C(version): FORMAT and VERSION. C(id), C(title), C(order): its name, what stands on it, where it comes
-* C(generated_at): a time in UTC. C(made_by): which playbook made it
+* C(generated_at): a time in UTC. C(time_means): what stands before it, C(As of) by default. C(made_by): which playbook
+  made it
 * C(state): one of STATES, shown on the tab. C(headline): one sentence that says how things are
 * C(blocks): a list of mappings, each with C(kind). The rest of it depends on the kind
 
@@ -365,7 +366,7 @@ def _made(tab: Block) -> Markup | None:
         return None
     shown = str(moment).replace("T", " ").replace("Z", " UTC")
     by = f", by the playbook {tab['made_by']}" if tab.get("made_by") else ""
-    return tag("p", "As of ", tag("time", shown, datetime=moment), by, class_="quiet")
+    return tag("p", f"{tab.get('time_means') or 'As of'} ", tag("time", shown, datetime=moment), by, class_="quiet")
 
 
 def _block(block: t.Any, name: str, kinds: t.Mapping[str, Renderer]) -> Markup:

@@ -40,6 +40,12 @@ options:
         it in C(tab).
     type: dict
     required: true
+  keep_unchanged:
+    description:
+      - Leave a tab as it is, with its time, if it says the same as before. What differs in values named C(generated_at)
+        alone is the same.
+    type: bool
+    default: false
   title:
     description:
       - What stands at the top of the page.
@@ -81,8 +87,6 @@ tabs:
   sample: [audit]
 """
 
-import os
-import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -96,6 +100,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "tab": {"type": "dict", "required": True},
+            "keep_unchanged": {"type": "bool", "default": False},
             "title": {"type": "str", "default": "BudgetGuard report"},
             "mode": {"type": "raw", "default": "0640"},
         },
@@ -105,21 +110,19 @@ def main() -> None:
     page = Path(module.params["path"])
     if page.suffix != ".html":
         module.fail_json(msg=f"path is {str(page)!r}; it must end in .html")
-    touched: list[Path] = [page]
-
-    def write(path: Path, content: bytes) -> None:
-        handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        module.atomic_move(temporary, str(path))
-        touched.append(path)
-
+    write = _report_files.Writer(module.tmpdir, module.atomic_move)
     try:
-        changed, tabs = _report_files.put(page, module.params["tab"], module.params["title"], write, module.check_mode)
+        changed, tabs = _report_files.put(
+            page,
+            module.params["tab"],
+            module.params["title"],
+            write,
+            module.check_mode,
+            module.params["keep_unchanged"],
+        )
     except (_report.ReportError, OSError) as problem:
         module.fail_json(msg=f"The page {page} was not made: {problem}")
-    for path in touched:
+    for path in [page, *write.written]:
         if path.exists():
             arguments = module.load_file_common_arguments(module.params, path=str(path))
             changed = module.set_fs_attributes_if_different(arguments, changed)

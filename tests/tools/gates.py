@@ -52,6 +52,7 @@ GATES = (
     Gate("sanity-import", ((*SANITY, "--test", "import"),)),
     Gate("ansible-lint", (("ansible-lint", "--nocolor", "-q"),), in_copy=True),
     Gate("galaxy", ((PYTHON, "-m", "tests.tools.galaxy_archive"),)),
+    Gate("docs-site", ((PYTHON, "-m", "tests.tools.docs_site", "--check"),)),
     Gate("antsibull-docs", (("antsibull-docs", "lint-collection-docs", *DOCS, "."),), in_copy=True),
     Gate("mypy", ((PYTHON, "-m", "mypy"),)),
     Gate("ruff", (("ruff", "check", "."), ("ruff", "format", "--check", "."))),

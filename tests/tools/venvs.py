@@ -4,9 +4,10 @@
 
 """Virtual environments beside ``.venv``, for what does not fit into it.
 
-The oldest and the newest ansible-core that the collection supports, for tests of playbooks, and Galaxy's importer,
-whose pins clash with those of other gates. Each is made on first use below ``.cache``, and made anew when its Python
-or its requirements change. ``python -m tests.tools.venvs`` makes all and prints where they are.
+The oldest and the newest ansible-core that the collection supports, for tests of playbooks; Galaxy's importer, whose
+pins clash with those of other gates; and Sphinx with what makes the documentation site. Each is made on first use below
+``.cache``, and made anew when its Python or its requirements change. ``python -m tests.tools.venvs`` makes all and
+prints where they are.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from tests.tools import layout
 
-__all__ = ["GALAXY", "NEWEST_CORE", "OLDEST_CORE", "MissingPythonError", "Venv", "bin_folder", "find_python"]
+__all__ = ["DOCS", "GALAXY", "NEWEST_CORE", "OLDEST_CORE", "MissingPythonError", "Venv", "bin_folder", "find_python"]
 
 
 class MissingPythonError(Exception):
@@ -44,6 +45,7 @@ class Venv:
 OLDEST_CORE = Venv("oldest-core", ("3.10", "3.11", "3.12"), "ansible-core>=2.17,<2.18\n", "requirements.txt")
 NEWEST_CORE = Venv("newest-core", ("3.14", "3.13", "3.12"), "ansible-core>=2.21,<2.22\n", "requirements.txt")
 GALAXY = Venv("galaxy", ("3.12", "3.11"), requirements_file="tests/requirements-galaxy.txt")
+DOCS = Venv("docs", ("3.12", "3.11", "3.13"), requirements_file="tests/requirements-docs.txt")
 
 
 def bin_folder(venv: Venv) -> Path:
@@ -87,7 +89,7 @@ def _make(folder: Path, python: str, requirements: str) -> None:
 
 
 if __name__ == "__main__":
-    for wanted_venv in (OLDEST_CORE, NEWEST_CORE, GALAXY):
+    for wanted_venv in (OLDEST_CORE, NEWEST_CORE, GALAXY, DOCS):
         try:
             print(f"{wanted_venv.name}: {bin_folder(wanted_venv)}")
         except MissingPythonError as error:
