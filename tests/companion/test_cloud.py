@@ -1,0 +1,154 @@
+# Copyright (c) 2026, BudgetGuard TechOps contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Start and stop by a workstation's own identity, as it arrives at the sandbox's ECS, AKS and GKE."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from budgetguard_companion.cloud import Cloud
+from budgetguard_companion.cloudnodes import AskError, CloudNodes
+from budgetguard_companion.fleet import STARTING, STOPPED, UNKNOWN
+from budgetguard_companion.workstation import Workstation
+
+from tests.aws.account import Account
+from tests.aws.artist import Artist as AwsArtist
+from tests.azure.artist import Artist as AzureArtist
+from tests.clusters.cluster import Cluster
+from tests.companion.published import Fields, as_published, secret_parts
+from tests.companion.studio import PACKAGE, SECRETS, Place
+from tests.gcp.artist import Artist as GcpArtist
+from tests.sandbox import Sandbox
+from tests.unit.azure.conftest import LED_BY
+
+CLOUDS = ("aws", "azure", "gcp")
+
+
+def prepare(sandbox: Sandbox, cloud: str) -> tuple[Fields, dict[str, t.Any]]:
+    """Deploy a NIM and make an artist's identity; return its credentials, and the target as it is read."""
+    if cloud == "aws":
+        account = Account(sandbox)
+        account.run("FLUX Dev@l40s")
+        return AwsArtist(sandbox).run()["credentials"], as_published("aws", account.provider())
+    sandbox.control.defaults(cluster_seconds=0)
+    cluster = Cluster(sandbox, cloud)
+    cluster.run("Llama 3.1@l4" if cloud == "gcp" else "Llama 3.1@t4")
+    target = as_published(cloud, cluster.provider())
+    artist: t.Any = GcpArtist(sandbox) if cloud == "gcp" else AzureArtist(sandbox)
+    return artist.run()["credentials"], target
+
+
+class Bench:
+    """A workstation with an identity in one cloud, and the sandbox behind it."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path, cloud: str) -> None:
+        self.sandbox = sandbox
+        self.cloud = cloud
+        self.fields, self.target = prepare(sandbox, cloud)
+        (folder / "ComfyUI" / "custom_nodes" / PACKAGE.name).mkdir(parents=True)
+        self.place = Place(folder / "ComfyUI", folder / "keys" / "studio.key")
+        self.give(self.fields)
+        sandbox.control.clear_calls()
+        self.workstation = Workstation(self.place.base, self.place.base / "custom_nodes" / PACKAGE.name, {})
+        self.nodes = CloudNodes(self.workstation, Cloud(sandbox.env))
+
+    def give(self, fields: Fields) -> None:
+        """Give the workstation these credentials and what was published."""
+        self.place.give({self.cloud: dict(fields)}, self.target["endpoints"])
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """How the page names the NIM."""
+        return {"provider": self.cloud, "instance_name": self.target["name"], "target": f"{self.cloud}-here"}
+
+    async def shown(self) -> dict[str, t.Any]:
+        """Return how the page sees the NIM. Nothing secret and no address may be there."""
+        status = await CloudNodes(self.workstation, Cloud(self.sandbox.env)).status()
+        text = json.dumps(status)
+        assert not [secret for secret in (*SECRETS, *secret_parts(self.fields)) if secret in text]
+        assert "://" not in text
+        [row] = status["cloud_nodes"]
+        return t.cast("dict[str, t.Any]", row)
+
+    def writes(self) -> list[dict[str, t.Any]]:
+        """Return what changed something: the calls of artists alone, as the deployer is quiet now."""
+        return [
+            call
+            for call in self.sandbox.control.calls()
+            if call["action"] == "UpdateService" or call["method"] in ("PATCH", "PUT", "DELETE")
+        ]
+
+
+@pytest.fixture(params=CLOUDS)
+def bench(request: pytest.FixtureRequest, running_sandbox: Sandbox, tmp_path: Path, monkeypatch: t.Any) -> Bench:
+    """Give a workstation for each cloud in turn."""
+    running_sandbox.control.reset()
+    for name in LED_BY:
+        monkeypatch.setenv(name, running_sandbox.env[name])
+    return Bench(running_sandbox, tmp_path, request.param)
+
+
+def test_starts_and_stops_with_the_artists_identity(bench: Bench) -> None:
+    """One call each arrives at the cloud; nothing is stopped that was not confirmed."""
+
+    async def scenario() -> None:
+        assert (await bench.shown())["state"] == STOPPED
+        assert bench.writes() == []
+        said = await bench.nodes.start(bench.asked)
+        assert said["text"].endswith("starts: ready in about 30 minutes.")
+        [call] = bench.writes()
+        wanted = '"desiredCount": 1' if bench.cloud == "aws" else '"replicas": 1'
+        assert wanted in json.dumps(call)
+        row = await bench.shown()
+        assert (row["state"], row["ready_in_minutes"]) == (STARTING, 30)
+        with pytest.raises(AskError) as caught:
+            await bench.nodes.stop(bench.asked)
+        assert (caught.value.status, caught.value.reason) == (409, "confirm")
+        assert "this workstation cannot see it. Stop it for everybody?" in str(caught.value)
+        assert len(bench.writes()) == 1
+        await bench.nodes.stop({**bench.asked, "confirmed": True})
+        assert len(bench.writes()) == 2
+        assert (await bench.shown())["state"] in (STOPPED, "stopping")
+
+    asyncio.run(scenario())
+    rows = [json.loads(line) for line in bench.workstation.ledger.path.read_text().splitlines()]
+    assert [(row["kind"], row["name"]) for row in rows] == [("stop", bench.target["name"])]
+
+
+def test_says_whom_to_call(bench: Bench) -> None:
+    """A key that was revoked, one that is none, and no network: sentences for the artist, without a secret."""
+
+    async def problem() -> str:
+        cloud = CloudNodes(bench.workstation, Cloud(bench.sandbox.env))
+        [row] = (await cloud.status())["cloud_nodes"]
+        assert row["state"] == UNKNOWN
+        assert not [secret for secret in secret_parts(bench.fields) if secret in row["problem"]]
+        return str(row["problem"])
+
+    async def scenario() -> None:
+        broken = {name: value.replace(value[-20:-8], "A" * 12) for name, value in bench.fields.items()}
+        bench.give({**bench.fields, **{name: broken[name] for name in LOGIN[bench.cloud]}})
+        assert "call your TechOps technician" in await problem()
+        bench.give({"Region": "nowhere"})
+        assert "has no credentials for" in await problem()
+        bench.give({"Identity": "itself"})
+        assert "is known to" in await problem()
+        settings = bench.place.base / "custom_nodes" / PACKAGE.name / "settings.json"
+        settings.write_text(json.dumps({"key_path": str(bench.place.key_file), "contact": "extension 4711"}))
+        assert (await problem()).endswith("call your TechOps technician (extension 4711).")
+
+    asyncio.run(scenario())
+    assert bench.writes() == []
+
+
+LOGIN = {
+    "aws": ("Secret Access Key",),
+    "azure": ("Client Secret",),
+    "gcp": ("Service Account JSON",),
+}
