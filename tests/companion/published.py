@@ -18,7 +18,7 @@ Fields = t.Mapping[str, str]
 
 def as_published(cloud: str, provider: Provider) -> dict[str, t.Any]:
     """Return the name of a target's one NIM, and the endpoints that are published of it."""
-    opened = {"target": f"{cloud}-here", "provider": cloud, "options": {}, "error": None}
+    opened: dict[str, t.Any] = {"target": f"{cloud}-here", "provider": cloud, "options": {}, "error": None}
     target = nim_targets_info._read(opened, {cloud: lambda _options: provider}, False)
     assert target["error"] is None, target["error"]
     document = _artists.artists_config([target], generated_at="2026-11-28T10:00:00Z")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from budgetguard_companion.cloud import Cloud
 from budgetguard_companion.cloudnodes import AskError, CloudNodes
-from budgetguard_companion.fleet import STARTING, STOPPED, UNKNOWN
+from budgetguard_companion.fleet import RUNNING, STARTING, STOPPED, UNKNOWN
 from budgetguard_companion.workstation import Workstation
 
 from tests.aws.account import Account
@@ -22,7 +22,7 @@ from tests.aws.artist import Artist as AwsArtist
 from tests.azure.artist import Artist as AzureArtist
 from tests.clusters.cluster import Cluster
 from tests.companion.published import Fields, as_published, secret_parts
-from tests.companion.studio import PACKAGE, SECRETS, Place
+from tests.companion.studio import NVIDIA, PACKAGE, SECRETS, Place
 from tests.gcp.artist import Artist as GcpArtist
 from tests.sandbox import Sandbox
 from tests.unit.azure.conftest import LED_BY
@@ -38,7 +38,7 @@ def prepare(sandbox: Sandbox, cloud: str) -> tuple[Fields, dict[str, t.Any]]:
         return AwsArtist(sandbox).run()["credentials"], as_published("aws", account.provider())
     sandbox.control.defaults(cluster_seconds=0)
     cluster = Cluster(sandbox, cloud)
-    cluster.run("Llama 3.1@l4" if cloud == "gcp" else "Llama 3.1@t4")
+    cluster.run("Llama 3.1@l4" if cloud == "gcp" else "Llama 3.1@a100-80gb")
     target = as_published(cloud, cluster.provider())
     artist: t.Any = GcpArtist(sandbox) if cloud == "gcp" else AzureArtist(sandbox)
     return artist.run()["credentials"], target
@@ -60,7 +60,7 @@ class Bench:
 
     def give(self, fields: Fields) -> None:
         """Give the workstation these credentials and what was published."""
-        self.place.give({self.cloud: dict(fields)}, self.target["endpoints"])
+        self.place.give({**NVIDIA, self.cloud: dict(fields)}, self.target["endpoints"])
 
     @property
     def asked(self) -> dict[str, str]:
@@ -94,61 +94,66 @@ def bench(request: pytest.FixtureRequest, running_sandbox: Sandbox, tmp_path: Pa
     return Bench(running_sandbox, tmp_path, request.param)
 
 
+LOGIN = {"aws": "Secret Access Key", "azure": "Client Secret", "gcp": "Service Account JSON"}
+
+
 def test_starts_and_stops_with_the_artists_identity(bench: Bench) -> None:
-    """One call each arrives at the cloud; nothing is stopped that was not confirmed."""
-
-    async def scenario() -> None:
-        assert (await bench.shown())["state"] == STOPPED
-        assert bench.writes() == []
-        said = await bench.nodes.start(bench.asked)
-        assert said["text"].endswith("starts: ready in about 30 minutes.")
-        [call] = bench.writes()
-        wanted = '"desiredCount": 1' if bench.cloud == "aws" else '"replicas": 1'
-        assert wanted in json.dumps(call)
-        row = await bench.shown()
-        assert (row["state"], row["ready_in_minutes"]) == (STARTING, 30)
-        with pytest.raises(AskError) as caught:
-            await bench.nodes.stop(bench.asked)
-        assert (caught.value.status, caught.value.reason) == (409, "confirm")
-        assert "this workstation cannot see it. Stop it for everybody?" in str(caught.value)
-        assert len(bench.writes()) == 1
-        await bench.nodes.stop({**bench.asked, "confirmed": True})
-        assert len(bench.writes()) == 2
-        assert (await bench.shown())["state"] in (STOPPED, "stopping")
-
-    asyncio.run(scenario())
+    """One call each arrives at the cloud; nothing is stopped unconfirmed; whatever is refused says whom to call."""
+    asyncio.run(start_and_stop(bench))
     rows = [json.loads(line) for line in bench.workstation.ledger.path.read_text().splitlines()]
     assert [(row["kind"], row["name"]) for row in rows] == [("stop", bench.target["name"])]
-
-
-def test_says_whom_to_call(bench: Bench) -> None:
-    """A key that was revoked, one that is none, and no network: sentences for the artist, without a secret."""
-
-    async def problem() -> str:
-        cloud = CloudNodes(bench.workstation, Cloud(bench.sandbox.env))
-        [row] = (await cloud.status())["cloud_nodes"]
-        assert row["state"] == UNKNOWN
-        assert not [secret for secret in secret_parts(bench.fields) if secret in row["problem"]]
-        return str(row["problem"])
-
-    async def scenario() -> None:
-        broken = {name: value.replace(value[-20:-8], "A" * 12) for name, value in bench.fields.items()}
-        bench.give({**bench.fields, **{name: broken[name] for name in LOGIN[bench.cloud]}})
-        assert "call your TechOps technician" in await problem()
-        bench.give({"Region": "nowhere"})
-        assert "has no credentials for" in await problem()
-        bench.give({"Identity": "itself"})
-        assert "is known to" in await problem()
-        settings = bench.place.base / "custom_nodes" / PACKAGE.name / "settings.json"
-        settings.write_text(json.dumps({"key_path": str(bench.place.key_file), "contact": "extension 4711"}))
-        assert (await problem()).endswith("call your TechOps technician (extension 4711).")
-
-    asyncio.run(scenario())
+    bench.sandbox.control.clear_calls()
+    asyncio.run(be_refused(bench))
     assert bench.writes() == []
 
 
-LOGIN = {
-    "aws": ("Secret Access Key",),
-    "azure": ("Client Secret",),
-    "gcp": ("Service Account JSON",),
-}
+async def start_and_stop(bench: Bench) -> None:
+    """Start a NIM, and stop it."""
+    assert (await bench.shown())["state"] == STOPPED
+    assert bench.writes() == []
+    said = await bench.nodes.start(bench.asked)
+    assert said["text"].endswith("starts: ready in about 30 minutes.")
+    [call] = bench.writes()
+    wanted = '"desiredCount": 1' if bench.cloud == "aws" else '"replicas": 1'
+    assert wanted in call["body"]
+    row = await bench.shown()
+    # The sandbox starts some at once.
+    assert (row["state"], row["ready_in_minutes"]) in ((STARTING, 30), (STARTING, 29), (RUNNING, None))
+    with pytest.raises(AskError) as caught:
+        await bench.nodes.stop(bench.asked)
+    assert (caught.value.status, caught.value.reason) == (409, "confirm")
+    assert str(caught.value).endswith("Stop it for everybody?")
+    assert len(bench.writes()) == 1
+    await bench.nodes.stop({**bench.asked, "confirmed": True})
+    assert len(bench.writes()) == 2
+    assert (await bench.shown())["state"] in (STOPPED, "stopping")
+
+
+async def be_refused(bench: Bench) -> None:
+    """Have no right, a key that is none any more, no key at all, and one that is not a key."""
+
+    async def problem() -> str:
+        row = await bench.shown()
+        assert row["state"] == UNKNOWN
+        return str(row["problem"])
+
+    if bench.cloud == "aws":
+        bench.sandbox.control.fault("UpdateService", "AccessDeniedException")
+        with pytest.raises(
+            AskError, match=r"AWS does not let this workstation start FLUX Dev on aws \(aws-here\): call"
+        ):
+            await bench.nodes.start(bench.asked)
+        bench.sandbox.control.clear_calls()
+    name = LOGIN[bench.cloud]
+    value = bench.fields[name]
+    broken = value.replace("MII", "XYZ") if bench.cloud == "gcp" else value[::-1]
+    bench.give({**bench.fields, name: broken})
+    assert "key" in await problem()
+    assert "call your TechOps technician" in await problem()
+    bench.give({"Identity": "itself"})
+    assert "is known to" in await problem()
+    bench.give({name: ""})
+    settings = bench.place.base / "custom_nodes" / PACKAGE.name / "settings.json"
+    settings.write_text(json.dumps({"key_path": str(bench.place.key_file), "contact": "extension 4711"}))
+    assert "has no credentials for" in await problem()
+    assert (await problem()).endswith("call your TechOps technician (extension 4711).")

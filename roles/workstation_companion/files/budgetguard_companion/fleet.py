@@ -43,7 +43,8 @@ class Instance:
     def start_minutes(self) -> int:
         """How long to plan with for a start."""
         minutes = self.control.get("start_minutes")
-        return minutes if isinstance(minutes, int) and 0 < minutes < 1000 else START_MINUTES
+        usable = isinstance(minutes, int) and not isinstance(minutes, bool) and 0 < minutes < 1000
+        return t.cast(int, minutes) if usable else START_MINUTES
 
     def place(self) -> str:
         """Name it for the artist."""
