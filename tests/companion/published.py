@@ -12,8 +12,28 @@ import typing as t
 from ansible_collections.budgetguard.techops.plugins.action import nim_targets_info
 from ansible_collections.budgetguard.techops.plugins.module_utils import _artists
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import Provider
+from tests.aws.account import Account
+from tests.aws.artist import Artist as AwsArtist
+from tests.azure.artist import Artist as AzureArtist
+from tests.clusters.cluster import Cluster
+from tests.gcp.artist import Artist as GcpArtist
+from tests.sandbox import Sandbox
 
 Fields = t.Mapping[str, str]
+
+
+def prepare(sandbox: Sandbox, cloud: str) -> tuple[Fields, dict[str, t.Any]]:
+    """Deploy a NIM and make an artist's identity; return its credentials, and the target as it is read."""
+    if cloud == "aws":
+        account = Account(sandbox)
+        account.run("FLUX Dev@l40s")
+        return AwsArtist(sandbox).run()["credentials"], as_published("aws", account.provider())
+    sandbox.control.defaults(cluster_seconds=0)
+    cluster = Cluster(sandbox, cloud)
+    cluster.run("Llama 3.1@l4" if cloud == "gcp" else "Llama 3.1@a100-80gb")
+    target = as_published(cloud, cluster.provider())
+    artist: t.Any = GcpArtist(sandbox) if cloud == "gcp" else AzureArtist(sandbox)
+    return artist.run()["credentials"], target
 
 
 def as_published(cloud: str, provider: Provider) -> dict[str, t.Any]:

@@ -17,31 +17,12 @@ from budgetguard_companion.cloudnodes import AskError, CloudNodes
 from budgetguard_companion.fleet import RUNNING, STARTING, STOPPED, UNKNOWN
 from budgetguard_companion.workstation import Workstation
 
-from tests.aws.account import Account
-from tests.aws.artist import Artist as AwsArtist
-from tests.azure.artist import Artist as AzureArtist
-from tests.clusters.cluster import Cluster
-from tests.companion.published import Fields, as_published, secret_parts
+from tests.companion.published import Fields, prepare, secret_parts
 from tests.companion.studio import NVIDIA, PACKAGE, SECRETS, Place
-from tests.gcp.artist import Artist as GcpArtist
 from tests.sandbox import Sandbox
 from tests.unit.azure.conftest import LED_BY
 
 CLOUDS = ("aws", "azure", "gcp")
-
-
-def prepare(sandbox: Sandbox, cloud: str) -> tuple[Fields, dict[str, t.Any]]:
-    """Deploy a NIM and make an artist's identity; return its credentials, and the target as it is read."""
-    if cloud == "aws":
-        account = Account(sandbox)
-        account.run("FLUX Dev@l40s")
-        return AwsArtist(sandbox).run()["credentials"], as_published("aws", account.provider())
-    sandbox.control.defaults(cluster_seconds=0)
-    cluster = Cluster(sandbox, cloud)
-    cluster.run("Llama 3.1@l4" if cloud == "gcp" else "Llama 3.1@a100-80gb")
-    target = as_published(cloud, cluster.provider())
-    artist: t.Any = GcpArtist(sandbox) if cloud == "gcp" else AzureArtist(sandbox)
-    return artist.run()["credentials"], target
 
 
 class Bench:
