@@ -91,7 +91,9 @@ def running_comfyui(place: Place, **environment: str) -> t.Iterator[str]:
     variables = {**os.environ, **environment}
     with subprocess.Popen(command, cwd=layout.ROOT, env=variables, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        port = server.stdout.readline().strip()
-        assert port.isdigit()
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+        try:
+            port = server.stdout.readline().strip()
+            assert port.isdigit()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()

@@ -39,6 +39,7 @@ class Studio:
                     priced = [{**entry, "hourly_usd": {"aws": 2.24, "gcp": 0.85}[cloud]} for entry in entries]
                     endpoints.setdefault(node, {})[provider] = priced
         place.give({cloud: dict(fields) for cloud, fields in self.fields.items()}, endpoints)
+        sandbox.control.defaults(startup_seconds=3600)
         sandbox.control.clear_calls()
 
     def changes(self) -> list[tuple[str, str]]:
@@ -73,8 +74,14 @@ def enter(page: Page, focus: str) -> None:
     """Give an element the keyboard, and press the return key."""
     element = f"document.querySelector('#budgetguard-dialog [data-focus^={json.dumps(focus)}]')"
     page.wait(f"{element} && !{element}.disabled && ({element}.focus(), document.activeElement === {element})")
-    for kind, more in (("keyDown", {"text": "\r"}), ("keyUp", {})):
-        page.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, **more)
+    strike(page, "Enter", 13, "\r")
+
+
+def strike(page: Page, key: str, number: int, text: str = "") -> None:
+    """Press a key so that the browser itself does what belongs to it."""
+    for kind in ("keyDown", "keyUp"):
+        more = {"text": text} if text and kind == "keyDown" else {}
+        page.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=number, **more)
 
 
 def said(page: Page, text: str) -> None:
@@ -138,7 +145,7 @@ def test_start_and_stop(page: Page, place: Place, studio: Studio, tmp_path: Path
         bodies = [json.loads(body) for _service, body in studio.changes()[2:]]
         assert [body.get("desiredCount", body.get("spec")) for body in bodies] == [0, {"replicas": 0}]
         check_nothing_leaked(page, place, studio)
-        page.press("Escape")
+        strike(page, "Escape", 27)
         page.wait("!document.getElementById('budgetguard-dialog').open")
         refuse_strangers(page, studio)
     with_token(page, place, studio, tmp_path)

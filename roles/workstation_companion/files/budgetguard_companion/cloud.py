@@ -111,8 +111,11 @@ class Cloud:
     async def _services(self, credentials: Credentials, chunk: t.Sequence[Instance]) -> dict[str, State]:
         body = {"cluster": chunk[0].control["cluster"], "services": [one.name for one in chunk]}
         answer = await self._ecs(credentials, chunk[0], "DescribeServices", body, "look at")
-        services = [one for one in answer.get("services") or () if one.get("status", "ACTIVE") == "ACTIVE"]
-        return {one["serviceName"]: of_ecs(one) for one in services}
+        try:
+            services = [one for one in answer["services"] if one.get("status", "ACTIVE") == "ACTIVE"]
+            return {one["serviceName"]: of_ecs(one) for one in services}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise CloudError(f"AWS answers with what is no list of services: {CALL}.") from None
 
     async def _ecs(
         self, credentials: Credentials, instance: Instance, action: str, body: dict[str, t.Any], doing: str
@@ -145,7 +148,7 @@ class Cloud:
         live = await self._kube(credentials, instance, "GET", "", None, "look at")
         try:
             return {instance.name: of_deployment(live)}
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise CloudError(f"The cluster of {instance.place()} answers with what is no Deployment: {CALL}.") from None
 
     async def _kube(
@@ -186,7 +189,9 @@ class Cloud:
         until, token = self._tokens.get(mark, (0.0, ""))
         if time.monotonic() < until - EARLY:
             return token
-        log_in = {"azure": self._entra, "gcp": self._google}[instance.provider]
+        log_in = {"azure": self._entra, "gcp": self._google}.get(instance.provider)
+        if log_in is None:
+            raise CloudError(f"This workstation cannot log in to clusters on {instance.provider}: {CALL}.")
         url, form = await log_in(fields)
         cloud = NAMES[instance.provider]
         if urlsplit(url).scheme != "https":
