@@ -14,7 +14,7 @@ import base64
 import inspect
 import json
 import typing as t
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ansible.plugins.action import ActionBase
 
@@ -32,6 +32,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "src": {"type": "str"},
     "key_path": {"type": "str", "no_log": False, "default": "~/.config/budgetguard/studio.key"},
     "time_limit": {"type": "int", "default": 300},
+    "contact": {"type": "str", "default": ""},
     "python": {"type": "str", "default": ""},
     "unit": {"type": "str", "default": ""},
     "wheel_folder": {"type": "str", "default": ""},
@@ -41,6 +42,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 SETTINGS = "settings.json"
+DOOR = "companion.token"
 NEVER = ("__pycache__", ".pyc")
 LONGEST_TIME_LIMIT = 3600
 
@@ -86,6 +88,7 @@ class ActionModule(ActionBase):
             "wants_wheels": wheels is not None,
             "wheels": None,
             "force": options["force"],
+            "door": door_path(options["key_path"]),
             "state": options["state"],
             "check": bool(self._task.check_mode),
         }
@@ -143,8 +146,18 @@ def wanted_files(options: dict[str, t.Any]) -> dict[str, bytes]:
         raise WorkstationError(
             f"src is '{source}', which does not hold the companion: no {_companion_install.FIRST_FILE}."
         )
-    settings = {"key_path": options["key_path"], "time_limit": options["time_limit"]}
+    settings = {
+        "key_path": options["key_path"],
+        "time_limit": options["time_limit"],
+        "token_path": door_path(options["key_path"]),
+        "contact": options["contact"],
+    }
     return {**files, SETTINGS: (json.dumps(settings, indent=2) + "\n").encode()}
+
+
+def door_path(key_path: str) -> str:
+    """Return where the token is that the network is asked for: beside the key."""
+    return str(PurePosixPath(key_path).with_name(DOOR))
 
 
 def wheels_in(folder: str) -> dict[str, bytes]:

@@ -85,17 +85,21 @@ def _read(target: dict[str, t.Any], connects: t.Mapping[str, Connect], explain: 
         "asleep": False,
         "error": target["error"],
         "deployments": [],
+        "control": None,
     }
     if target["error"] is not None:
         return answer
     if target["provider"] == LOCAL:
         return {**answer, **_told(target["answer"])}
     try:
-        statuses = connects[target["provider"]](options).statuses(explain=explain)
+        provider = connects[target["provider"]](options)
+        statuses = provider.statuses(explain=explain)
+        control = provider.control()
     except MissingLibraryError as exc:
         return {**answer, "error": f"the Python library {exc.package} is not installed on the controller"}
     except AsleepError as exc:
         return {**answer, "asleep": True, "error": str(exc)}
     except (ProviderError, ValueError) as exc:
         return {**answer, "error": str(exc)}
-    return {**answer, "read": True, "deployments": [status.as_dict() for _name, status in sorted(statuses.items())]}
+    deployments = [status.as_dict() for _name, status in sorted(statuses.items())]
+    return {**answer, "read": True, "deployments": deployments, "control": control}

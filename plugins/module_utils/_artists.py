@@ -39,6 +39,9 @@ CREDENTIALS = ("nvidia", "aws", "azure", "gcp")
 Prices = t.Mapping["tuple[str, str]", t.Mapping[str, t.Any]]
 """Rows of nim_price_info by target and name of the deployment."""
 
+START_MINUTES = 30
+"""How long we plan with for the start of a NIM: machine, image and model (docs/deploy.md)."""
+
 _PASSING = "__passing"
 _IMAGE = "__image"
 """Marks of an entry while the document is built: of its price, and (seconds of an image, copies that are priced),
@@ -197,6 +200,8 @@ def _entries(
                 entry["model"] = "/".join(image.split("/")[-2:])
             if len(served) > 1:
                 entry["mode"] = variants.get(node)
+            if target.get("control"):
+                entry["control"] = {**target["control"], "name": deployment["name"], "start_minutes": START_MINUTES}
             row = (prices or {}).get((str(target["target"]), str(deployment.get("name"))))
             entry.update(_price_export.of_row(row))
             if prices is not None:

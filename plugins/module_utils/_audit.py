@@ -22,7 +22,18 @@ LEVELS = (PROBLEM, WARNING, NOTE)
 
 SAME, DIFFERENT, UNKNOWN, UNCHECKED = "same", "different", "unknown", "unchecked"
 
-ENDPOINT_FIELDS = ("url", "gpu_tier", "infer_url", "health_url", "region", "target", "api_style", "auth", "mode")
+ENDPOINT_FIELDS = (
+    "url",
+    "gpu_tier",
+    "infer_url",
+    "health_url",
+    "region",
+    "target",
+    "api_style",
+    "auth",
+    "mode",
+    "control",
+)
 """What has to be the same. When a NIM was deployed, or what it costs, makes no difference to the one who calls it."""
 
 _OPEN = ("identity", "key_id", "created", "expires", "revoked", "delivered")

@@ -358,6 +358,8 @@ COLUMNS = (
     "comfyui_commit",
     "companion",
     "companion_version",
+    "last_use",
+    "requests_today",
     "disk_free_gib",
     "gpus",
     "driver",
@@ -400,6 +402,8 @@ def _flat(row: Row) -> dict[str, t.Any]:
         "comfyui_commit": (row["comfyui"] or {}).get("commit"),
         "companion": _installed(companion),
         "companion_version": (companion or {}).get("version"),
+        "last_use": (companion or {}).get("last_use"),
+        "requests_today": (companion or {}).get("requests_today"),
         "disk_free_gib": round(disk["free_bytes"] / 2**30, 1) if disk else None,
         "gpus": "; ".join(gpu["name"] for gpu in row["gpus"] or ()),
         "driver": next((gpu["driver"] for gpu in row["gpus"] or ()), None),
@@ -411,6 +415,14 @@ def _flat(row: Row) -> dict[str, t.Any]:
 
 def _installed(companion: t.Mapping[str, t.Any] | None) -> str:
     return "unknown" if companion is None else ("yes" if companion.get("installed") else "no")
+
+
+def _use(companion: t.Mapping[str, t.Any]) -> list[str]:
+    """Say how the companion was used; nothing where it does not tell."""
+    if companion.get("requests_today") is None:
+        return []
+    last = companion.get("last_use")
+    return [f"{companion['requests_today']} requests today", *([f"last use {last}"] if last else [])]
 
 
 # ---- the tab of the report page --------------------------------------------------------------------------------------
@@ -512,7 +524,7 @@ def _table_row(row: Row) -> dict[str, t.Any]:
             "disk": {"text": _disk_cell(row), "sort": disk["free_bytes"] if disk else None},
             "gpu": [*gpus, *drivers],
             "comfyui": version,
-            "companion": (companion or {}).get("version") or _installed(companion),
+            "companion": [(companion or {}).get("version") or _installed(companion), *_use(companion or {})],
         },
     }
 

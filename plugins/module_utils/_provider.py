@@ -108,6 +108,13 @@ class Provider(abc.ABC):
         ``explain`` asks for the reason in one sentence for each that should run and does not; it costs more calls.
         """
 
+    def control(self) -> dict[str, str | None] | None:
+        """Return where a workstation's own identity starts and stops the NIMs, as of the last :meth:`statuses`.
+
+        It is published to artists, so there is nothing secret in it. None where such an identity can do nothing.
+        """
+        return None
+
     def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
         """Read how far the named deployments are, with few calls, to be called again and again while they start.
 

@@ -13,6 +13,8 @@ description:
   - Finds ComfyUI's own Python, and where that has no C(cryptography) library installs one for the companion alone,
     below C(budgetguard/python). ComfyUI's environment stays as it is.
   - Takes one round trip to the workstation, and one more where wheels have to be brought along.
+  - Makes the token C(companion.token) beside the key, 0400. The companion asks for it, before it starts or stops a NIM,
+    where ComfyUI can be reached from the network. It is made on the workstation and never leaves it.
   - Does not restart ComfyUI, because that would end what the artist is doing.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
@@ -39,6 +41,11 @@ options:
       - How many seconds a NIM may take for one request, from 1 to 3600.
     type: int
     default: 300
+  contact:
+    description:
+      - How artists reach TechOps, such as a number. It is added where they are told to call their TechOps technician.
+    type: str
+    default: ""
   python:
     description:
       - ComfyUI's own Python on the workstation. When empty, it is the one that O(unit) starts, or the one of C(.venv)
@@ -76,7 +83,7 @@ options:
   state:
     description:
       - V(present) installs or upgrades.
-      - V(absent) removes the companion and its libraries. The config and the key stay.
+      - V(absent) removes the companion, its libraries and its token. The config and the key stay.
     type: str
     choices: [present, absent]
     default: present
@@ -134,7 +141,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: What was, or in check mode would be, done with the companion's files.
+  description: What was, or in check mode would be, done with the companion's files and its token.
   returned: success
   type: list
   elements: str

@@ -109,6 +109,16 @@ targets:
       type: list
       elements: dict
       sample: []
+    control:
+      description:
+        - Where a workstation's own identity starts and stops the NIMs, which are services or Deployments of the same
+          names. Not secret. V(null) where such an identity can do nothing.
+        - C(kind) is V(ecs), with C(region) and C(cluster), or V(kubernetes), with C(server), C(ca) and C(namespace).
+      type: dict
+      sample:
+        kind: ecs
+        region: us-east-1
+        cluster: budgetguard
 asleep:
   description: Names of the targets that are switched off as a whole.
   returned: always

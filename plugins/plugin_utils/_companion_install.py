@@ -39,6 +39,9 @@ WRITABLE_BY_OTHERS = 0o022
 LIBRARY = "cryptography"
 LIBRARIES = ("budgetguard", "python")
 OLDEST = (3, 9)
+DOOR_MODE = 0o400
+DOOR_BYTES = 15
+"""20 letters to type in, 120 bits."""
 REQUIREMENT = "cryptography>=42"
 PIP_SECONDS = 300
 LOOK_SECONDS = 60
@@ -144,10 +147,11 @@ def files_in(folder: Path) -> dict[str, str]:
     return found
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes, mode: int = FILE_MODE, tidy_folder: bool = True) -> None:
     """Put a file in its place at once, or not at all."""
-    path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    path.parent.chmod(FOLDER_MODE)
+    if tidy_folder:
+        path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        path.parent.chmod(FOLDER_MODE)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.new")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -155,7 +159,7 @@ def write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(FILE_MODE)
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         if temporary.exists():
@@ -180,6 +184,30 @@ def _tidy(folder: Path) -> None:
     for place, _folders, names in os.walk(folder, topdown=False):
         if not names and not any(Path(place).iterdir()):
             Path(place).rmdir()
+
+
+# -- the token of the doorway ------------------------------------------------------------------------------------------
+
+
+def door_step(path: Path) -> str | None:
+    """Return what has to be done with the token that the network is asked for; None where it is as it should be.
+
+    One that others could read counts as known to them. Raises InstallError.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return "create"
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        raise InstallError(f"'{path}' is no file of the owner of ComfyUI's folder. Remove it.")
+    private = stat.S_IMODE(found.st_mode) & 0o077 == 0
+    return None if private and found.st_size > 0 else "replace"
+
+
+def make_door(path: Path) -> None:
+    """Make a new token. It never leaves this workstation."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write(path, (secrets.token_urlsafe(DOOR_BYTES) + "\n").encode(), DOOR_MODE, tidy_folder=False)
 
 
 # -- ComfyUI's own Python --------------------------------------------------------------------------------------------
@@ -303,16 +331,22 @@ def _pip(python: Python, target: Path, source: t.Sequence[str]) -> None:
 # -- all of it -------------------------------------------------------------------------------------------------------
 
 
-def run(options: Options) -> dict[str, t.Any]:
-    """Bring the companion to its state and say what was, or would be, done. Raises InstallError."""
+def _base(given: str) -> Path:
+    """Return ComfyUI's base folder. Raises InstallError where it is not this user's."""
     try:
-        base = Path(options["base"]).expanduser()
+        base = Path(given).expanduser()
         if base.stat().st_uid != os.geteuid():
             raise InstallError(f"'{base}' belongs to another user than the one that this runs as.")
     except OSError as error:
-        raise InstallError(f"'{options['base']}' cannot be looked at: {error.strerror}.") from None
+        raise InstallError(f"'{given}' cannot be looked at: {error.strerror}.") from None
     except RuntimeError:
-        raise InstallError(f"'{options['base']}' is below the home of a user that is not there.") from None
+        raise InstallError(f"'{given}' is below the home of a user that is not there.") from None
+    return base
+
+
+def run(options: Options) -> dict[str, t.Any]:
+    """Bring the companion to its state and say what was, or would be, done. Raises InstallError."""
+    base = _base(options["base"])
     custom_nodes = base / "custom_nodes"
     if not (options["force"] or (base / "main.py").is_file() or ((base / "models").is_dir() and custom_nodes.is_dir())):
         raise InstallError(
@@ -321,13 +355,15 @@ def run(options: Options) -> dict[str, t.Any]:
     there = refuse_folder(custom_nodes, "it")
     folder = custom_nodes / NAME
     found = files_in(folder) if there else {}
+    door = Path(options["door"]).expanduser()
     if options["state"] == "absent":
-        return _remove(base, folder, found, options["check"])
+        return _remove(base, folder, found, door, options["check"])
     contents = {name: base64.b64decode(content) for name, content in options["files"].items()}
     steps = plan(found, {name: digest(content) for name, content in contents.items()})
+    door_wanted = door_step(door)
     python = find_python(base, options["python"], options["unit"])
     told: dict[str, t.Any] = {
-        "steps": [f"{step} {name}" for step, name in steps],
+        "steps": [f"{step} {name}" for step, name in steps] + ([f"{door_wanted} {door}"] if door_wanted else []),
         "python": python.path,
         "library": "present" if python.has_library else "installed",
         "needs_wheels": False,
@@ -344,20 +380,26 @@ def run(options: Options) -> dict[str, t.Any]:
     if not options["check"] and steps:
         custom_nodes.mkdir(mode=FOLDER_MODE, exist_ok=True)
         apply(folder, steps, contents)
+    if not options["check"] and door_wanted:
+        make_door(door)
     return told
 
 
-def _remove(base: Path, folder: Path, found: t.Mapping[str, str], check: bool) -> dict[str, t.Any]:
-    """Take away the companion and its libraries."""
+def _remove(base: Path, folder: Path, found: t.Mapping[str, str], door: Path, check: bool) -> dict[str, t.Any]:
+    """Take away the companion, its libraries and its token."""
     libraries = base.joinpath(*LIBRARIES)
     has_libraries = refuse_folder(libraries.parent, "it") and refuse_folder(libraries, "it")
     steps = [f"remove {name}" for name in sorted(found)] or (["remove ."] if folder.is_dir() else [])
+    has_door = door.is_symlink() or door.exists()
     if not check:
         if steps:
             shutil.rmtree(folder)
+        if has_door:
+            door.unlink()
         if has_libraries:
             shutil.rmtree(libraries)
     library = "removed" if has_libraries else "absent"
+    steps += [f"remove {door}"] if has_door else []
     return {"steps": steps, "python": None, "library": library, "needs_wheels": False, "before": found, "after": {}}
 
 

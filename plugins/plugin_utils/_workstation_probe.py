@@ -16,6 +16,7 @@ given up after a while.
 
 from __future__ import annotations
 
+import calendar
 import csv
 import json
 import os
@@ -37,6 +38,7 @@ LARGEST_FILE = 4 * 1024 * 1024
 """What is larger is no config and no description of a version, and is not read."""
 
 COMPANION = "budgetguard_companion"
+USAGE = ("budgetguard", "usage.jsonl")
 INSTALLED = (".budgetguard_local", "installed.json")
 MANAGED = "budgetguard:managed"
 
@@ -155,15 +157,37 @@ def commit(git: Path) -> str | None:
 
 
 def companion(options: Options) -> dict[str, t.Any]:
-    """Tell whether ComfyUI has the companion node, and its version where it says one."""
+    """Tell whether ComfyUI has the companion node, its version where it says one, and how it was used."""
     folder = Path(options["base"], "custom_nodes", COMPANION)
+    used = usage(Path(options["base"], *USAGE))
     if not folder.is_dir():
-        return {"installed": False, "version": None}
+        return {"installed": False, "version": None, **used}
     for name in ("pyproject.toml", "__init__.py"):
         found = _VERSION.search(read_text(folder / name) or "")
         if found:
-            return {"installed": True, "version": found.group(1)}
-    return {"installed": True, "version": None}
+            return {"installed": True, "version": found.group(1), **used}
+    return {"installed": True, "version": None, **used}
+
+
+def usage(path: Path) -> dict[str, t.Any]:
+    """Tell when the companion last asked a NIM for something, and how often today, where the workstation is.
+
+    Both are None where nothing was written down.
+    """
+    content = read_text(path)
+    if content is None:
+        return {"last_use": None, "requests_today": None}
+    begin = time.mktime((*time.localtime()[:3], 0, 0, 0, 0, 0, -1))
+    last, count = None, 0
+    for line in content.splitlines():
+        try:
+            row = json.loads(line)
+            then = calendar.timegm(time.strptime(row["at"], "%Y-%m-%dT%H:%M:%SZ")) if row["kind"] == "request" else None
+        except (ValueError, TypeError, KeyError):
+            continue
+        if then is not None:
+            last, count = row["at"], count + (then >= begin)
+    return {"last_use": last, "requests_today": count}
 
 
 def nodes(_options: Options) -> dict[str, t.Any]:

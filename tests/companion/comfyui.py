@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import sys
 import types
 import typing as t
@@ -57,6 +58,8 @@ class ComfyUI:
     """The server, with the custom nodes of one base folder."""
 
     def __init__(self, base: Path) -> None:
+        # What ComfyUI was told to listen on. The stand-in itself never leaves loopback.
+        self.listen = os.environ.get("COMFYUI_LISTEN", "127.0.0.1")
         self.routes = web.RouteTableDef()
         self.settings: dict[str, t.Any] = {"Comfy.TutorialCompleted": True}
         self.nodes: dict[str, t.Any] = {}
@@ -74,7 +77,10 @@ class ComfyUI:
         server = types.ModuleType("server")
         instance = types.SimpleNamespace(routes=self.routes)
         vars(server).update(PromptServer=types.SimpleNamespace(instance=instance))
-        sys.modules.update(folder_paths=folder_paths, server=server)
+        arguments = types.ModuleType("comfy.cli_args")
+        vars(arguments).update(args=types.SimpleNamespace(listen=self.listen))
+        sys.modules.update({"folder_paths": folder_paths, "server": server})
+        sys.modules.update({"comfy": types.ModuleType("comfy"), "comfy.cli_args": arguments})
 
     def _load(self, folder: Path) -> None:
         """Import a custom node under the name that ComfyUI gives it: its path, without dots."""

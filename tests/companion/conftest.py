@@ -7,15 +7,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from tests.companion.studio import PACKAGE, Place
-from tests.tools import layout
+from tests.companion.studio import PACKAGE, Place, running_comfyui
 
 
 @pytest.fixture
@@ -30,10 +27,5 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture
 def comfyui(place: Place) -> t.Iterator[str]:
     """Start the stand-in of ComfyUI; return its address."""
-    command = [sys.executable, "-B", "-m", "tests.companion.comfyui", str(place.base)]
-    with subprocess.Popen(command, cwd=layout.ROOT, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        port = server.stdout.readline().strip()
-        assert port.isdigit()
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+    with running_comfyui(place) as address:
+        yield address

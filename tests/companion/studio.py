@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
+import os
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -71,4 +75,25 @@ class Place:
         self.key_file.parent.mkdir(exist_ok=True)
         self.key_file.write_text(lines, encoding="utf-8")
         settings = self.base / "custom_nodes" / PACKAGE.name / "settings.json"
-        settings.write_text(json.dumps({"key_path": str(self.key_file), "time_limit": 900}), encoding="utf-8")
+        content = {"key_path": str(self.key_file), "time_limit": 900, "token_path": str(self.token_file)}
+        settings.write_text(json.dumps(content), encoding="utf-8")
+
+    @property
+    def token_file(self) -> Path:
+        """Where the token is that the network is asked for."""
+        return self.key_file.with_name("companion.token")
+
+
+@contextlib.contextmanager
+def running_comfyui(place: Place, **environment: str) -> t.Iterator[str]:
+    """Start the stand-in of ComfyUI with more variables in its environment; yield its address."""
+    command = [sys.executable, "-B", "-m", "tests.companion.comfyui", str(place.base)]
+    variables = {**os.environ, **environment}
+    with subprocess.Popen(command, cwd=layout.ROOT, env=variables, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            port = server.stdout.readline().strip()
+            assert port.isdigit()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()

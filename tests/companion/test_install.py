@@ -27,7 +27,9 @@ from tests.tools import layout
 
 ACTION = "budgetguard.techops.comfyui_companion"
 FILES = comfyui_companion.encoded(
-    comfyui_companion.wanted_files({"src": str(PACKAGE), "key_path": "~/key", "time_limit": 60})
+    comfyui_companion.wanted_files(
+        {"src": str(PACKAGE), "key_path": "~/key", "time_limit": 60, "contact": "extension 4711"}
+    )
 )
 
 
@@ -76,6 +78,7 @@ def options(base: Path, **changes: t.Any) -> dict[str, t.Any]:
         "wants_wheels": False,
         "wheels": None,
         "force": False,
+        "door": str(base.parent / "keys" / "companion.token"),
         "state": "present",
         "check": False,
     }
@@ -96,12 +99,17 @@ def test_installs_upgrades_and_removes(base: Path) -> None:
     done = install.main(options(base))
     assert done == predicted
     assert done["library"] == "present"
-    assert done["steps"][-1] == "write __init__.py"
+    assert done["steps"][-2:] == ["write __init__.py", f"create {base.parent / 'keys' / 'companion.token'}"]
     assert "write web/budgetguard.js" in done["steps"]
     assert not [step for step in done["steps"] if ".pyc" in step]
     folder = base / "custom_nodes" / install.NAME
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o644}
-    assert json.loads((folder / "settings.json").read_text()) == {"key_path": "~/key", "time_limit": 60}
+    assert json.loads((folder / "settings.json").read_text()) == {
+        "key_path": "~/key",
+        "time_limit": 60,
+        "token_path": "~/companion.token",
+        "contact": "extension 4711",
+    }
     assert install.main(options(base))["steps"] == []
     (folder / "web" / "old.js").write_text("old")
     (folder / "routes.py").write_text("old")
@@ -114,6 +122,26 @@ def test_installs_upgrades_and_removes(base: Path) -> None:
     assert install.main(options(base, state="absent")) == predicted
     assert snapshot(base) == {}
     assert install.main(options(base, state="absent"))["steps"] == []
+
+
+def test_the_token_stays_what_it_is_until_others_could_read_it(base: Path) -> None:
+    """It is made once, 0400, and is in no answer; what others could read is replaced; links are refused."""
+    door = base.parent / "keys" / "companion.token"
+    told = json.dumps(install.main(options(base)))
+    first = door.read_text().strip()
+    assert (door.stat().st_mode & 0o777, door.parent.stat().st_mode & 0o777, len(first)) == (0o400, 0o700, 20)
+    assert first not in told
+    install.main(options(base))
+    assert door.read_text().strip() == first
+    door.chmod(0o440)
+    assert install.main(options(base, check=True))["steps"] == [f"replace {door}"]
+    assert install.main(options(base))["steps"] == [f"replace {door}"]
+    assert (door.read_text().strip() == first, door.stat().st_mode & 0o777) == (False, 0o400)
+    door.unlink()
+    door.symlink_to(base / "main.py")
+    assert "Remove it" in install.main(options(base))["problem"]
+    assert install.main(options(base, state="absent"))["steps"][-1] == f"remove {door}"
+    assert not door.is_symlink()
 
 
 def test_a_broken_write_leaves_the_old_file(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import datetime
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy
 import pytest
 from aiohttp import web
-from budgetguard_companion import client, nodes, routes
+from budgetguard_companion import client, job, nodes, routes
 from budgetguard_companion.workstation import Workstation
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _ca
@@ -293,6 +294,36 @@ def test_every_refusal_is_a_sentence(place: Place, number: int, content: t.Any, 
         assert said in await problem_of(place, "BudgetGuardNIM")
 
     with_nims(scenario)
+
+
+def test_answers_come_in_pieces_and_are_written_down(place: Place) -> None:
+    """A large image arrives in several pieces; the usage file says who made it, and nothing of what was asked."""
+
+    async def scenario(nims: Nims) -> None:
+        async def slowly(_request: web.Request) -> web.StreamResponse:
+            picture = base64.b64encode(job.png_of(numpy.zeros((1, 8, 8, 3), numpy.float32))).decode()
+            content = json.dumps({"artifacts": [{"base64": picture}], "filler": "x" * 300000}).encode()
+            answer = web.StreamResponse()
+            await answer.prepare(_request)
+            for at in range(0, len(content), 50000):
+                await answer.write(content[at : at + 50000])
+                await asyncio.sleep(0.01)
+            return answer
+
+        nims.special["/flux/v1/infer"] = slowly
+        place.give(AWS, endpoints_of(FLUX_Dev=[("local", nims.entry("flux"))]))
+        image, _said = await execute(place, "BudgetGuardNIM", provider="local")
+        assert image.shape == (1, 8, 8, 3)
+        nims.special["/flux/v1/infer"] = status(500)
+        await problem_of(place, "BudgetGuardNIM", provider="local")
+
+    with_nims(scenario)
+    lines = (place.base / "budgetguard" / "usage.jsonl").read_text().splitlines()
+    assert [(json.loads(line)["provider"], json.loads(line)["ok"]) for line in lines] == [
+        ("local", True),
+        ("local", False),
+    ]
+    assert "fox" not in "".join(lines)
 
 
 def test_ends_when_the_artist_cancels_and_when_time_is_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

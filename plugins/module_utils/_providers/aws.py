@@ -356,6 +356,10 @@ class Aws(Provider):
         statuses = [self._status_of(service, answer) for service, answer in zip(ours, answers)]
         return {status.name: status for status in statuses}
 
+    def control(self) -> dict[str, str | None]:
+        """Return the ECS cluster in which the NIMs are services of the same names."""
+        return {"kind": "ecs", "region": self.names.region, "cluster": self.names.cluster}
+
     def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
         """Read how far NIMs are, without their endpoints: one call per ten services, and one more."""
         services = self._reader.services(names)

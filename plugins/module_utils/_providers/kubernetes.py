@@ -308,6 +308,18 @@ class KubernetesProvider(Provider):
         base = self._read_base()
         return self._statuses_of(chosen, base, self._explain if explain else None)
 
+    def control(self) -> dict[str, str | None] | None:
+        """Return the API of the cluster in which the NIMs are Deployments of the same names."""
+        if self._view is None or not self._view.exists or self._view.closed:
+            return None
+        access = self.cloud.access()
+        return {
+            "kind": "kubernetes",
+            "server": access.host,
+            "ca": access.ca_pem,
+            "namespace": self.settings.namespace,
+        }
+
     def progress(self, names: t.Sequence[str]) -> dict[str, Status]:
         """Read how far NIMs are: two calls for any number. Pods tell it; their events and logs are not read."""
         if not self._is_open():

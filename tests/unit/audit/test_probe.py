@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import datetime
 import inspect
 import json
 import os
@@ -138,13 +139,34 @@ def test_commit_of_a_clone(bench: Bench, where: str) -> None:
     assert bench.look()["comfyui"]["commit"] == (None if where == "outside" else COMMIT)
 
 
+NEVER_USED = {"last_use": None, "requests_today": None}
+
+
 def test_companion(bench: Bench) -> None:
-    assert bench.look()["companion"] == {"installed": False, "version": None}
+    assert bench.look()["companion"] == {"installed": False, "version": None, **NEVER_USED}
     folder = bench.base / "custom_nodes" / "budgetguard_companion"
     folder.mkdir(parents=True)
-    assert bench.look()["companion"] == {"installed": True, "version": None}
+    assert bench.look()["companion"] == {"installed": True, "version": None, **NEVER_USED}
     (folder / "__init__.py").write_text('__version__ = "1.0.0"\n', encoding="utf-8")
-    assert bench.look()["companion"] == {"installed": True, "version": "1.0.0"}
+    assert bench.look()["companion"] == {"installed": True, "version": "1.0.0", **NEVER_USED}
+
+
+def test_how_the_companion_was_used(bench: Bench) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    rows: list[t.Any] = [
+        {"kind": "request", "at": "2020-01-01T00:00:00Z"},
+        {"kind": "request", "at": now},
+        {"kind": "request", "at": "yesterday"},
+        {"kind": "stop", "at": now},
+        {"at": now},
+        {"kind": "request", "at": None},
+        3,
+    ]
+    folder = bench.base / "budgetguard"
+    folder.mkdir(exist_ok=True)
+    (folder / "usage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "torn", encoding="utf-8")
+    told = bench.look()["companion"]
+    assert {name: told[name] for name in NEVER_USED} == {"last_use": now, "requests_today": 1}
 
 
 def test_a_program_that_fails_is_told_and_takes_nothing_from_the_others(bench: Bench) -> None:

@@ -343,3 +343,17 @@ def test_a_target_that_is_switched_off_keeps_what_was_published_as_it_is() -> No
     assert _artists.provider_endpoints([asleep], _artists.provider_endpoints([azure])) == (
         _artists.provider_endpoints([azure])
     )
+
+
+def test_says_where_an_artists_identity_starts_a_nim() -> None:
+    """The name is the deployment's, of each node that it serves; a target that cannot be controlled says nothing."""
+    ecs = {"kind": "ecs", "region": "us-east-1", "cluster": "budgetguard"}
+    both = deployment(serves=["FLUX Canny", "FLUX Dev"])
+    found = document([target("aws-us", "aws", both, control=ecs), target("aws-eu", "aws", deployment(), control=None)])
+    told = {**ecs, "name": "nim-flux-dev-l40s", "start_minutes": 30}
+    entries = [entry for providers in found["nim_endpoints"].values() for entry in providers["aws"]]
+    assert [(entry["target"], entry.get("control")) for entry in entries] == [
+        ("aws-us", told),
+        ("aws-eu", None),
+        ("aws-us", told),
+    ]

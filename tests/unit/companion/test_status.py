@@ -119,4 +119,7 @@ def test_files_are_read_anew_each_time(tmp_path: t.Any) -> None:
     assert reason(station.open) == "wrong_key"
     place.give_key(f"v2 {KEY}\n")
     assert station.open().credentials == AWS
-    assert dataclasses.astuple(station.settings) == (str(place.key_file), 900)
+    assert dataclasses.astuple(station.settings) == (str(place.key_file), 900, str(place.token_file), "")
+    assert station.token() == ""
+    place.token_file.write_text("typed-in\n")
+    assert station.token() == "typed-in"

@@ -29,13 +29,14 @@ def _start() -> None:
         return
     server: t.Any = importlib.import_module("server")
 
+    from .cloudnodes import CloudNodes
     from .nodes import build
     from .routes import Desk, register
     from .workstation import Workstation
 
     workstation = Workstation(pathlib.Path(folder_paths.base_path), pathlib.Path(__file__).parent)
     NODE_CLASS_MAPPINGS.update(build(workstation))
-    register(server.PromptServer.instance.routes, Desk(workstation))
+    register(server.PromptServer.instance.routes, Desk(workstation), CloudNodes(workstation))
 
 
 _start()

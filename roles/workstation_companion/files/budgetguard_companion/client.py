@@ -16,7 +16,7 @@ import aiohttp
 
 from .endpoints import Endpoint
 from .envelope import Credentials
-from .messages import RequestError, headers, model, refusal, secrets_of
+from .messages import RequestError, headers, is_working, model, refusal, secrets_of
 
 STATUS_URL = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status/"
 LOOK_SECONDS = 4.0
@@ -27,6 +27,17 @@ LARGEST_ANSWER = 256 * 1024 * 1024
 
 Tick = t.Callable[[float], None]
 """Called twice a second with the seconds until now. It may raise to end the request."""
+
+
+async def read_whole(answer: aiohttp.ClientResponse, largest: int) -> bytes | None:
+    """Return the body of an answer, which comes in pieces; None where it is too large."""
+    pieces, size = [], 0
+    async for piece in answer.content.iter_any():
+        size += len(piece)
+        if size > largest:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 class Client:
@@ -74,6 +85,14 @@ class Client:
             return NO_TRUST
         except (RequestError, aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
             return NO_ANSWER
+
+    async def working(self, endpoint: Endpoint) -> bool | None:
+        """Return whether a NIM works for anybody at this moment; None where its metrics do not tell."""
+        try:
+            status, _said, body = await self._send(endpoint, "GET", f"{endpoint.url}/v1/metrics", None, LOOK_SECONDS)
+        except RequestError:
+            return None
+        return is_working(body.decode("utf-8", "replace")) if status == 200 else None
 
     async def model(self, endpoint: Endpoint) -> str:
         """Return the name of the model to ask for. Raises RequestError."""
@@ -130,8 +149,8 @@ class Client:
                     method, url, json=body, headers=asked, ssl=self._trust(endpoint), allow_redirects=False
                 ) as answer,
             ):
-                content = await answer.content.read(LARGEST_ANSWER)
-                if not answer.content.at_eof():
+                content = await read_whole(answer, LARGEST_ANSWER)
+                if content is None:
                     raise RequestError(f"The answer of {where} is too large.")
                 return answer.status, answer.headers, content
         except (aiohttp.ClientSSLError, ssl.SSLError):

@@ -39,6 +39,7 @@ class Endpoint:
     stale: bool = False
     hourly_usd: float | None = None
     usd_per_image: float | None = None
+    control: t.Mapping[str, t.Any] | None = None
 
     def shown(self) -> dict[str, t.Any]:
         """Return what a page may know."""
@@ -94,6 +95,7 @@ def _endpoint(node: str, provider: str, entry: dict[str, t.Any]) -> Endpoint:
         stale=entry.get("stale") is True,
         hourly_usd=_price(entry.get("hourly_usd")),
         usd_per_image=_price(entry.get("usd_per_image")),
+        control=entry["control"] if isinstance(entry.get("control"), dict) else None,
     )
 
 

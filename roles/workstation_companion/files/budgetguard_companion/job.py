@@ -82,7 +82,9 @@ class Job:
             self._say(explain(mode, endpoint, ordered, down))
             limit = float(self._workstation.settings.time_limit)
             try:
-                answer = await client.ask(endpoint, await body(endpoint), limit, self._tick)
+                asked = await body(endpoint)
+                with self._workstation.ledger.request(endpoint):
+                    answer = await client.ask(endpoint, asked, limit, self._tick)
             except RequestError as problem:
                 if not problem.elsewhere or number == len(ready) - 1:
                     raise

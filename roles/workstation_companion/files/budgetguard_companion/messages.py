@@ -177,6 +177,29 @@ def model(endpoint: Endpoint, body: bytes) -> str:
     return found[0]
 
 
+REQUEST_COUNTS = (
+    "num_requests_running",
+    "num_requests_waiting",
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "nv_inference_pending_request_count",
+)
+"""The metrics of NIMs that tell how many requests there are now, as the studio's guard reads them."""
+
+
+def is_working(metrics: str) -> bool | None:
+    """Return whether a NIM has requests now, from its metrics in Prometheus' text format; None if they do not tell."""
+    counts = []
+    for line in metrics.splitlines():
+        name, _blank, rest = line.partition("}") if "{" in line else line.partition(" ")
+        if name.partition("{")[0].strip() in REQUEST_COUNTS and rest.split():
+            try:
+                counts.append(float(rest.split()[0]))
+            except ValueError:
+                continue
+    return any(count > 0 for count in counts) if counts else None
+
+
 def _comparable(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 

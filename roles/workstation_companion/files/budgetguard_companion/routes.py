@@ -2,16 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the browser asks: the status, and which endpoint a mode would take. No secret and no address is in an answer."""
+"""What the browser asks: the status, which endpoint a mode would take, and the cloud nodes.
+
+No secret and no address is in an answer. What changes something has to get past the doorway first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import importlib
 import time
 import typing as t
 
 from .client import Client
+from .cloudnodes import AskError, CloudNodes
+from .doorway import Caller, DoorError, check, needs_token
 from .endpoints import IMAGE_API, LOWEST_PRICE, TEXT_API, ChoiceError, candidates, endpoints_of, explain
 from .envelope import ConfigError, Opened
 from .status import green, refuse, yellow
@@ -71,7 +77,21 @@ def _list(problems: t.Iterable[str]) -> str:
     return "It " + " or ".join(sorted(set(problems))) + "."
 
 
-def register(routes: t.Any, desk: Desk) -> None:
+def listens() -> list[str]:
+    """Return the addresses that ComfyUI listens on; none where this ComfyUI does not say."""
+    try:
+        arguments = importlib.import_module("comfy.cli_args").args
+    except (ImportError, AttributeError):
+        return []
+    return [part.strip() for part in str(getattr(arguments, "listen", "")).split(",") if part.strip()]
+
+
+def caller_of(request: t.Any) -> Caller:
+    """Return what is known of who asks."""
+    return Caller(request.headers, request.content_type, request.remote, listens())
+
+
+def register(routes: t.Any, desk: Desk, nodes: CloudNodes) -> None:
     """Add the routes to those of ComfyUI's server."""
     from aiohttp import web
 
@@ -82,5 +102,33 @@ def register(routes: t.Any, desk: Desk) -> None:
         mode = request.query.get("mode", LOWEST_PRICE)
         return web.json_response(await desk.choice(request.query.get("node", ""), mode), headers=NO_STORE)
 
+    async def cloud_nodes(request: t.Any) -> t.Any:
+        token_needed = needs_token(caller_of(request), request.headers.get("Host", ""))
+        return web.json_response({**await nodes.status(), "token_needed": token_needed}, headers=NO_STORE)
+
+    def changing(action: t.Callable[[t.Any], t.Awaitable[dict[str, t.Any]]]) -> t.Callable[[t.Any], t.Any]:
+        async def handler(request: t.Any) -> t.Any:
+            try:
+                check(caller_of(request), await asyncio.to_thread(desk.workstation.token))
+                answer, number = await action(await _json_of(request)), 200
+            except DoorError as problem:
+                answer, number = {"ok": False, "text": str(problem), "reason": problem.reason}, 403
+            except AskError as problem:
+                answer, number = {"ok": False, "text": str(problem), "reason": problem.reason}, problem.status
+            return web.json_response(answer, status=number, headers=NO_STORE)
+
+        return handler
+
     routes.get(f"{PREFIX}/status")(status)
     routes.get(f"{PREFIX}/choice")(choice)
+    routes.get(f"{PREFIX}/cloud-nodes/status")(cloud_nodes)
+    routes.post(f"{PREFIX}/cloud-nodes/start")(changing(nodes.start))
+    routes.post(f"{PREFIX}/cloud-nodes/stop")(changing(nodes.stop))
+    routes.post(f"{PREFIX}/cloud-nodes/idle")(changing(nodes.idle))
+
+
+async def _json_of(request: t.Any) -> t.Any:
+    try:
+        return await request.json()
+    except ValueError:
+        raise AskError(400, "The request is not JSON.", "bad_request") from None

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .envelope import ConfigError, Opened, open_config
+from .ledger import NAME as USAGE
+from .ledger import Ledger
 
 CONFIG = Path("budgetguard") / "budgetguard_backend_config.json"
 CREDENTIAL = "budgetguard-studio-key"
 DEFAULT_KEY = "~/.config/budgetguard/studio.key"
+DOOR_FILE = "~/.config/budgetguard/companion.token"
 LIBRARIES = Path("budgetguard") / "python" / str(sys.implementation.cache_tag)
 LARGEST = 4 * 1024 * 1024
 TIME_LIMIT = 300
@@ -25,10 +28,12 @@ TIME_LIMIT = 300
 
 @dataclass(frozen=True)
 class Settings:
-    """What the role set for this workstation: where the key is, and how long a request may take in seconds."""
+    """What the role set: where key and token are, how many seconds a request may take, and how TechOps is reached."""
 
     key_path: str = DEFAULT_KEY
     time_limit: int = TIME_LIMIT
+    token_path: str = DOOR_FILE
+    contact: str = ""
 
 
 def read_settings(folder: Path) -> Settings:
@@ -43,6 +48,8 @@ def read_settings(folder: Path) -> Settings:
     return Settings(
         key_path=str(found.get("key_path") or DEFAULT_KEY),
         time_limit=limit if isinstance(limit, int) and limit > 0 else TIME_LIMIT,
+        token_path=str(found.get("token_path") or DOOR_FILE),
+        contact=str(found.get("contact") or ""),
     )
 
 
@@ -53,6 +60,7 @@ class Workstation:
         self.base = base
         self._own = own
         self._environment = os.environ if environment is None else environment
+        self.ledger = Ledger(base / CONFIG.parent / USAGE)
 
     @property
     def settings(self) -> Settings:
@@ -64,6 +72,13 @@ class Workstation:
         content = self._config()
         self._find_libraries()
         return open_config(content, self._key_lines())
+
+    def token(self) -> str:
+        """Return what has to be shown to start and stop NIMs over the network; nothing where the role put none."""
+        try:
+            return Path(self.settings.token_path).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, RuntimeError, UnicodeDecodeError):
+            return ""
 
     def _config(self) -> bytes:
         path = self.base / CONFIG

@@ -7,6 +7,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { openDialog } from "./dialog.js";
 
 const STORED = "budgetguard_config";
 const MODES = ["MANUAL", "LOWEST PRICE", "LOCAL"];
@@ -62,7 +63,7 @@ function draw() {
     if (!status.ok) {
         parts.push(forTechOps());
     }
-    parts.push(modesBox(), nodesBox());
+    parts.push(modesBox(), cloudBox(), nodesBox());
     panel.replaceChildren(...parts);
 }
 
@@ -98,6 +99,13 @@ function modesBox() {
     const note = ourNodes().length ? "How all BudgetGuard nodes choose where they run:" : "This workflow has no BudgetGuard node.";
     whole.append(element("div", note, "bgc-title"), box);
     return whole;
+}
+
+function cloudBox() {
+    const button = element("button", "Cloud nodes: start, stop, spent today", "bgc-mode bgc-wide");
+    button.id = "budgetguard-cloud";
+    button.onclick = openDialog;
+    return button;
 }
 
 function nodesBox() {
@@ -246,6 +254,7 @@ const STYLE = `
 .bgc-modes { display: flex; gap: 4px; flex-wrap: wrap; }
 .bgc-mode { padding: 6px 10px; border-radius: 4px; border: 1px solid #777; background: transparent; color: inherit; cursor: pointer; }
 .bgc-mode[aria-pressed="true"] { background: #2b5f9e; color: #fff; border-color: #2b5f9e; }
+.bgc-wide { width: 100%; margin-top: 12px; }
 .bgc-node { margin-top: 8px; font-weight: 600; }
 .bgc-place { opacity: 0.85; }
 `;
