@@ -43,9 +43,9 @@ PREFIX = "workstation_config_"
 COMPANION = "workstation_companion"
 SPEC = Path("meta", "argument_specs.yml")
 CANARY_IN_A_SLICE = (
-    "rollout_canary cannot be kept here: this job is one slice of a sliced job, and the other slices would not wait for "
-    "the canaries. Try these in a job of their own first (awx_canaries of the role awx), and give the sliced one an "
-    "empty rollout_canary."
+    "rollout_canary cannot be kept here: this job is one slice of a sliced job, and the other slices would not wait. "
+    "Try the canaries in a job of their own first (awx_canaries of the role awx), and give the sliced one an empty "
+    "rollout_canary."
 )
 
 Values = dict[str, t.Any]

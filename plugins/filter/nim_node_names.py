@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 
 
-def nim_node_names(catalog: t.Any = None) -> list[str]:
+def nim_node_names(catalog: t.Any) -> list[str]:
     """Return the names of all nodes, sorted."""
     try:
         return sorted(_catalog.load(catalog))

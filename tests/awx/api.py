@@ -238,7 +238,9 @@ class Awx:
                 wrong[name] = [f"{value!r} is not a valid value."]
             elif known[name].refers_to and not self._is_there(known[name].refers_to, value):
                 wrong[name] = [f'Invalid pk "{value}" - object does not exist.']
-        wrong.update({name: ["This field is required."] for name, one in known.items() if one.required and not body.get(name)})
+        wrong.update(
+            {name: ["This field is required."] for name, one in known.items() if one.required and not body.get(name)}
+        )
         if wrong:
             raise RefusedError(400, wrong)
         meaning = getattr(self, f"_check_{kind}", None)
@@ -277,7 +279,9 @@ class Awx:
         known = {one["id"] for one in about["fields"]}
         given = body.get("inputs", {})
         if set(given) - known or not all(given.get(name) for name in about.get("required", [])):
-            raise RefusedError(400, {"inputs": [f"{sorted(given)} given, {sorted(known)} known, {about.get('required')} needed"]})
+            raise RefusedError(
+                400, {"inputs": [f"{sorted(given)} given, {sorted(known)} known, {about.get('required')} needed"]}
+            )
         if not all(isinstance(value, (str, bool)) for value in given.values()):
             raise RefusedError(400, {"inputs": ["a value is no text"]})
 
@@ -339,9 +343,15 @@ def _check_survey(body: Values) -> None:
     for one in body["spec"]:
         more: set[str] = allowed.get(one.get("type"), set())
         names = {"question_name", "question_description", "variable", "type", "required", "default"} | more
-        if one.get("type") not in allowed or set(one) - names or not {"question_name", "variable", "required"} <= set(one):
+        if (
+            one.get("type") not in allowed
+            or set(one) - names
+            or not {"question_name", "variable", "required"} <= set(one)
+        ):
             raise RefusedError(400, {"error": f"{one} is no question"})
-        if "choices" in more and (not one.get("choices") or one.get("default", one["choices"][0]) not in one["choices"]):
+        if "choices" in more and (
+            not one.get("choices") or one.get("default", one["choices"][0]) not in one["choices"]
+        ):
             raise RefusedError(400, {"error": f"{one}: the default is none of the choices"})
 
 
@@ -358,63 +368,67 @@ def _page(found: list[Values], query: dict[str, str]) -> Values:
     return {"count": len(found), "next": None, "previous": None, "results": found}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, awx: Awx) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.awx = awx
+        self.lock = threading.Lock()
+
+    def answer(self, method: str, address: str, headers: t.Mapping[str, str], sent: bytes) -> tuple[int, t.Any]:
+        """Answer one request, if it may be asked."""
+        basic = base64.b64encode(f"admin:{TOKEN}".encode()).decode()
+        if headers.get("Authorization") not in (f"Bearer {TOKEN}", f"Basic {basic}"):
+            return 401, {"detail": "Authentication credentials were not provided."}
+        url = urllib.parse.urlsplit(address)
+        if not url.path.startswith(PREFIX):
+            return 404, {"detail": "Not found."}
+        query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+        try:
+            with self.lock:
+                return self.awx.answer(method, url.path, query, json.loads(sent) if sent else {})
+        except RefusedError as refused:
+            return refused.status, refused.said
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer."""
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        server = t.cast("_Server", self.server)
+        status, said = server.answer(self.command, self.path, dict(self.headers), sent)
+        content = b"" if said is None else json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("X-API-Product-Name", "AWX")
+        self.send_header("X-API-Product-Version", "24.6.1")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        """Answer."""
+        self.do_GET()
+
+    def do_PATCH(self) -> None:
+        """Answer."""
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        """Answer."""
+        self.do_GET()
+
+    def log_message(self, *_arguments: t.Any) -> None:
+        """Say nothing."""
+
+
 @contextlib.contextmanager
 def serving(awx: Awx) -> t.Iterator[str]:
     """Answer requests on loopback; give the address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _reply(self) -> None:
-            url = urllib.parse.urlsplit(self.path)
-            length = int(self.headers.get("Content-Length") or 0)
-            sent = self.rfile.read(length)
-            try:
-                self._authorised()
-                body = json.loads(sent) if sent else {}
-                query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
-                if not url.path.startswith(PREFIX):
-                    raise RefusedError(404, {"detail": "Not found."})
-                with lock:
-                    status, said = awx.answer(self.command, url.path, query, body)
-            except RefusedError as refused:
-                status, said = refused.status, refused.said
-            content = b"" if said is None else json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("X-API-Product-Name", "AWX")
-            self.send_header("X-API-Product-Version", "24.6.1")
-            self.end_headers()
-            self.wfile.write(content)
-
-        def _authorised(self) -> None:
-            basic = base64.b64encode(f"admin:{TOKEN}".encode()).decode()
-            if self.headers.get("Authorization") not in (f"Bearer {TOKEN}", f"Basic {basic}"):
-                raise RefusedError(401, {"detail": "Authentication credentials were not provided."})
-
-        def do_GET(self) -> None:
-            """Answer."""
-            self._reply()
-
-        def do_POST(self) -> None:
-            """Answer."""
-            self._reply()
-
-        def do_PATCH(self) -> None:
-            """Answer."""
-            self._reply()
-
-        def do_DELETE(self) -> None:
-            """Answer."""
-            self._reply()
-
-        def log_message(self, *args: t.Any) -> None:
-            """Say nothing."""
-
-    lock = threading.Lock()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(awx)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -4,8 +4,8 @@
 
 """What kinds of objects AWX has, which fields each takes, and which credential types it comes with.
 
-From AWX 24.6.1: awx/api/serializers.py, awx/main/models and awx_plugins.credentials.plugins. AWX ignores a field that it
-does not know; here it is an error.
+From AWX 24.6.1: awx/api/serializers.py, awx/main/models and awx_plugins.credentials.plugins. AWX ignores a field that
+it does not know; here it is an error.
 """
 
 from __future__ import annotations
@@ -54,10 +54,8 @@ def reference(kind: str, *, required: bool = False) -> Field:
 NAMED = {"name": text(required=True), "description": text()}
 EVENTS = ("notification_templates_started", "notification_templates_success", "notification_templates_error")
 
-ASKS = (
-    "diff_mode variables limit tags skip_tags job_type verbosity inventory credential execution_environment forks "
-    "instance_groups job_slice_count labels timeout scm_branch"
-).split()
+ASKS = ("diff_mode", "variables", "limit", "tags", "skip_tags", "job_type", "verbosity", "inventory", "credential")
+ASKS += ("execution_environment", "forks", "instance_groups", "job_slice_count", "labels", "timeout", "scm_branch")
 
 KINDS: dict[str, dict[str, Field]] = {
     "organizations": {**NAMED, "default_environment": reference("execution_environments"), "max_hosts": number()},
@@ -213,7 +211,14 @@ ASSOCIATIONS: dict[str, dict[str, str]] = {
 UNIFIED = ("job_templates", "workflow_job_templates", "projects", "inventory_sources", "workflow_approval_templates")
 """What unified_job_templates is made of."""
 
-SECRETS_OF_NOTIFICATIONS = {"password", "token", "account_token", "grafana_key", "aws_secret_access_key", "mattermost_url"}
+SECRETS_OF_NOTIFICATIONS = {
+    "password",
+    "token",
+    "account_token",
+    "grafana_key",
+    "aws_secret_access_key",
+    "mattermost_url",
+}
 
 BUILT_IN: dict[str, tuple[str, dict[str, bool], tuple[str, ...]]] = {
     "Amazon Web Services": (

@@ -4,8 +4,8 @@
 
 """The modules of awx.awx, run in Ansible's own process.
 
-A run of the role is some sixty calls of modules, and each takes most of a second to start a Python of its own. An action
-of the same name calls the module's ``main`` instead; argument specs, requests and results are the module's own.
+A run of the role is some sixty calls of modules, and each takes most of a second to start a Python of its own. An
+action of the same name calls the module's ``main`` instead; argument specs, requests and results are the module's own.
 """
 
 from __future__ import annotations
@@ -71,7 +71,11 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         name = self._task.action.rpartition(".")[2]
         module = importlib.import_module(f"ansible_collections.awx.awx.plugins.modules.{name}")
-        arguments = {**self._task.args, "_ansible_check_mode": self._task.check_mode, "_ansible_no_log": self._task.no_log}
+        arguments = {
+            **self._task.args,
+            "_ansible_check_mode": self._task.check_mode,
+            "_ansible_no_log": self._task.no_log,
+        }
         result.update(_call(module.main, arguments))
         return result
 

@@ -12,6 +12,7 @@ vault passwords.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import shutil
@@ -65,6 +66,7 @@ class Jobs:
         slices: int | None = None,
         workflow: str | None = None,
         artifacts: Values | None = None,
+        only: int | None = None,
     ) -> list[Job]:
         """Run a job template, in a workflow with the artifacts of what ran before. Each slice is a job."""
         template = self.awx.find("job_templates", name)
@@ -74,7 +76,7 @@ class Jobs:
         variables.update(artifacts or {})
         variables.update(awx_job_template_name=name, **({"awx_workflow_job_name": inside} if inside else {}))
         environment, injected = self._credentials(name)
-        numbers = range(1, count + 1)
+        numbers = [only] if only else range(1, count + 1)
 
         def run(number: int) -> Job:
             folder = self.empty_folder()
@@ -92,13 +94,18 @@ class Jobs:
         shutil.copytree(self.project, folder / "project")
         return folder
 
-    def put_inventory(self, folder: Path, number: int = 1, count: int = 1) -> list[str]:
-        """Write the inventory of a slice as AWX does; return its hosts."""
+    @functools.cached_property
+    def synchronised(self) -> str:
+        """Return the inventory as AWX has it after it was read from the project: variables are not evaluated."""
         command = [str(BIN / "ansible-inventory"), "-i", "inventory/hosts.yml", "--list", "--export"]
         read = subprocess.run(
-            command, cwd=folder / "project", env=self._variables(folder), check=True, capture_output=True, text=True
+            command, cwd=self.project, env=self._variables(self.folder), check=True, capture_output=True, text=True
         )
-        data: Values = json.loads(read.stdout)
+        return read.stdout
+
+    def put_inventory(self, folder: Path, number: int = 1, count: int = 1) -> list[str]:
+        """Write the inventory of a slice as AWX does; return its hosts."""
+        data: Values = json.loads(self.synchronised)
         hosts = sorted(data["_meta"]["hostvars"] | dict.fromkeys(_hosts(data)))
         kept = set(hosts[number - 1 :: count])
         for name, group in data.items():
@@ -155,7 +162,9 @@ class Jobs:
         for credential in self.awx.linked("job_templates", name, "credentials"):
             kind = self.awx.objects["credential_types"][credential["credential_type"]]
             inputs = credential["inputs"]
-            environment.update({ENVIRONMENT[kind["name"]][one]: inputs[one] for one in inputs} if kind["managed"] else {})
+            environment.update(
+                {ENVIRONMENT[kind["name"]][one]: inputs[one] for one in inputs} if kind["managed"] else {}
+            )
             for variable, template in kind.get("injectors", {}).get("extra_vars", {}).items():
                 extra[variable] = sandbox.from_string(template).render(inputs)
         return environment, extra
