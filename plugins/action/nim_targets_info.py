@@ -28,7 +28,7 @@ WORKERS = 16
 
 IN_A_SLICE = (
     "This job is one slice of a sliced job, so it has a part of the inventory, and targets are missing in it. What it "
-    "read would be published as if it were all, so nothing was read. Run it in a workflow after the playbook endpoints, "
+    "read would be published as if it were all, so nothing was read. Run it in a workflow after endpoints, "
     "whose result all slices use (nim_published), or set the job template's number of slices to 1. More: docs/awx.md."
 )
 

@@ -142,7 +142,7 @@ class Jobs:
         stdout = artifacts / "stdout"
         printed = ANSI.sub("", stdout.read_text()) if stdout.exists() else done.stdout
         events = (json.loads(path.read_text()) for path in (artifacts / "job_events").glob("*.json"))
-        stats = next((one["event_data"] for one in events if one["event"] == "playbook_on_stats"), {})
+        stats: Values = next((one["event_data"] for one in events if one["event"] == "playbook_on_stats"), {})
         return done.returncode, printed, stats
 
     def _variables(self, folder: Path) -> dict[str, str]:
