@@ -15,6 +15,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
     MissingLibraryError,
     ProviderError,
 )
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _awx
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._targets import (
     LOCAL,
     Connect,
@@ -24,6 +25,12 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._targets impor
 
 TARGET_GROUP = "nim_providers"
 WORKERS = 16
+
+IN_A_SLICE = (
+    "This job is one slice of a sliced job, so it has a part of the inventory, and targets are missing in it. What it "
+    "read would be published as if it were all, so nothing was read. Run it in a workflow after endpoints, "
+    "whose result all slices use (nim_published), or set the job template's number of slices to 1. More: docs/awx.md."
+)
 
 
 class ActionModule(ActionBase):
@@ -46,6 +53,9 @@ class ActionModule(ActionBase):
             }
         )
         names = options["targets"]
+        if names is None and _awx.is_slice(task_vars):
+            result.update(failed=True, msg=IN_A_SLICE)
+            return result
         if names is None:
             names = task_vars.get("groups", {}).get(TARGET_GROUP, [])
         # Variables are templated here, in one thread; only the clouds are asked in parallel.

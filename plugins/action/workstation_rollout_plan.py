@@ -32,7 +32,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._workstation i
     check_credentials,
     check_endpoints,
 )
-from ansible_collections.budgetguard.techops.plugins.plugin_utils import _role_arguments, _rollout
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _awx, _role_arguments, _rollout
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError, check_path
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import windows_path
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import plain, version_for
@@ -41,6 +41,11 @@ PREFIX = "workstation_config_"
 # The switch for what another role installs.
 COMPANION = "workstation_companion"
 SPEC = Path("meta", "argument_specs.yml")
+CANARY_IN_A_SLICE = (
+    "rollout_canary cannot be kept here: this job is one slice of a sliced job, and the other slices would not wait. "
+    "Try the canaries in a job of their own first (awx_canaries of the role awx), and give the sliced one an empty "
+    "rollout_canary."
+)
 
 Values = dict[str, t.Any]
 
@@ -92,6 +97,9 @@ class ActionModule(ActionBase):
 
     def _plan(self, options: Values, task_vars: Values, problems: list[str]) -> _rollout.Plan | None:
         """Return who comes first, or add what is wrong with what was asked for."""
+        if options["canary"] not in (None, "") and _awx.is_slice(task_vars):
+            problems.append(CANARY_IN_A_SLICE)
+            return None
         try:
             return _rollout.plan(
                 options["hosts"],

@@ -48,6 +48,8 @@ class ActionModule(ActionBase):
                 Display().display(line)
             if options["not_done_file"] and not self._task.check_mode:
                 _keep(Path(options["not_done_file"]), _rollout.left(told))
+            # As ansible.builtin.set_stats does: AWX keeps it as the job's artifact.
+            result["ansible_stats"] = {"data": {"nim_rollout": _sums(told)}, "per_host": False, "aggregate": False}
         result.update(
             changed=False,
             over=told.over,
@@ -62,6 +64,17 @@ class ActionModule(ActionBase):
         """Return what came of those that were tried in this batch and the ones before."""
         results = {name: hostvars.raw_get(name).get(options["result"]) for name in options["hosts"]}
         return {name: _rollout.outcome(found) for name, found in results.items() if found is not None}
+
+
+def _sums(told: _rollout.Report) -> dict[str, t.Any]:
+    """Return what is worth keeping of a rollout that is over."""
+    return {
+        "done": len(told.done),
+        "changed": told.changed,
+        "not_done": told.not_done,
+        "not_tried": list(told.not_tried),
+        "stop": told.stop,
+    }
 
 
 def _keep(path: Path, names: t.Sequence[str]) -> None:

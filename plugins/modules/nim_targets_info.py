@@ -27,6 +27,7 @@ options:
   targets:
     description:
       - Names of the hosts to read. By default all hosts in the group C(nim_providers).
+      - In one slice of a sliced job of AWX, which has a part of the inventory only, it refuses to take these for all.
     type: list
     elements: str
   docker_hosts:

@@ -13,13 +13,14 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.budgetguard.techops.plugins.filter import (
     artists_config,
+    nim_node_names,
     nim_skipped,
     nim_status,
     nim_wanted,
     provider_endpoints,
 )
 
-FILTERS = (artists_config, nim_skipped, nim_status, nim_wanted, provider_endpoints)
+FILTERS = (artists_config, nim_node_names, nim_skipped, nim_status, nim_wanted, provider_endpoints)
 GROUPS = {"all": ["aws-us"], "nim_providers": ["aws-us"], "aws": ["aws-us"]}
 TARGETS = [
     {
@@ -105,3 +106,11 @@ def test_nim_status() -> None:
 def test_errors_are_filter_errors(name: str, arguments: list[t.Any], options: dict[str, t.Any], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):
         call(name, *arguments, **options)
+
+
+def test_node_names_are_those_of_the_catalogue_and_the_studio() -> None:
+    names = call("nim_node_names", OWN_NODE)
+    assert {"FLUX Dev", "My Node"} < set(names)
+    assert names == sorted(names)
+    with pytest.raises(AnsibleFilterError, match="nim_catalog"):
+        call("nim_node_names", {"My Node": {"kind": "nothing"}})
