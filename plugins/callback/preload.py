@@ -68,7 +68,7 @@ class CallbackModule(CallbackBase):
 
 
 def _start_openssl() -> None:
-    """Seal and open something, so that OpenSSL has looked up its algorithms: it keeps them for the processes to come."""
+    """Seal and open something: OpenSSL looks up its algorithms, and the processes to come find them there."""
     with contextlib.suppress(ImportError):
         fernet = importlib.import_module("cryptography.fernet").Fernet
         cipher = fernet(fernet.generate_key())
