@@ -156,6 +156,19 @@ def test_work_of_bigquery_that_is_not_done_is_waited_for(control: SandboxControl
     assert float(whole(gcp([]).lines)) == pytest.approx(expected("gcp"))
 
 
+def test_workloads_of_others_in_the_same_cluster_are_theirs(control: SandboxControl) -> None:
+    row = {"day": ago(3), "place": "us-central1-a", "cluster": CLUSTER}
+    entries = [
+        {**row, "amount": "1", "name": "nim-llama-3-1-l4", "tier": "l4"},
+        {**row, "amount": "2", "name": "kube:unallocated", "tier": "l4"},
+        {**row, "amount": "4", "name": "gateway", "tier": "none"},
+        {**row, "amount": "8", "name": "dailies", "tier": "none"},
+        {**row, "amount": "16"},
+    ]
+    control.bill("gcp", entries=entries)
+    assert whole(gcp([]).lines) == 1 + 2 + 4 + 16
+
+
 def test_bigquery_may_not_read_more_than_allowed(control: SandboxControl) -> None:
     with pytest.raises(ProviderError, match="It may read 1000 bytes; allow more with bigquery_maximum_bytes"):
         gcp([], most_bytes=1000)
