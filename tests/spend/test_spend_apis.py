@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import datetime
 import os
+import types
 import typing as t
 from decimal import Decimal
 
@@ -22,6 +23,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers imp
     _azure_spend,
     _gcp_spend,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_session import AzureSession
 from ansible_collections.budgetguard.techops.plugins.module_utils._spend import Line, Reading
 from tests.sandbox import SandboxControl
 from tests.sandbox.spend import Ledger, sums
@@ -44,7 +46,12 @@ def aws() -> Reading:
     return session.read(CLUSTER, {"us-east-1": "east", "eu-central-1": "eu"}, ago(DAYS), ago(0))
 
 
-def azure(pauses: list[float], *clusters: _azure_spend.Cluster, options: dict[str, t.Any] | None = None) -> Reading:
+def azure(
+    pauses: list[float],
+    *clusters: _azure_spend.Cluster,
+    options: dict[str, t.Any] | None = None,
+    session: type[AzureSession] = AzureSession,
+) -> Reading:
     """Read Azure's bill of a month."""
     env = os.environ
     connection = {
@@ -56,7 +63,7 @@ def azure(pauses: list[float], *clusters: _azure_spend.Cluster, options: dict[st
         **(options or {}),
     }
     asked = clusters or (_azure_spend.Cluster("azure", CLUSTER, "Studio", "eastus"),)
-    return _azure_spend.AzureSpend(connection, sleep=pauses.append).read(asked, ago(DAYS), ago(0))
+    return _azure_spend.AzureSpend(connection, session=session, sleep=pauses.append).read(asked, ago(DAYS), ago(0))
 
 
 def gcp(pauses: list[float], most_bytes: int = 10**9, table: str = TABLE) -> Reading:
@@ -149,6 +156,19 @@ def test_work_of_bigquery_that_is_not_done_is_waited_for(control: SandboxControl
     assert float(whole(gcp([]).lines)) == pytest.approx(expected("gcp"))
 
 
+def test_workloads_of_others_in_the_same_cluster_are_theirs(control: SandboxControl) -> None:
+    row = {"day": ago(3), "place": "us-central1-a", "cluster": CLUSTER}
+    entries = [
+        {**row, "amount": "1", "name": "nim-llama-3-1-l4", "tier": "l4"},
+        {**row, "amount": "2", "name": "kube:unallocated", "tier": "l4"},
+        {**row, "amount": "4", "name": "gateway", "tier": "none"},
+        {**row, "amount": "8", "name": "dailies", "tier": "none"},
+        {**row, "amount": "16"},
+    ]
+    control.bill("gcp", entries=entries)
+    assert whole(gcp([]).lines) == 1 + 2 + 4 + 16
+
+
 def test_bigquery_may_not_read_more_than_allowed(control: SandboxControl) -> None:
     with pytest.raises(ProviderError, match="It may read 1000 bytes; allow more with bigquery_maximum_bytes"):
         gcp([], most_bytes=1000)
@@ -177,16 +197,36 @@ def test_nothing_on_a_bill_is_not_zero(control: SandboxControl) -> None:
         assert words in reading.unknown[target]
 
 
-def test_machines_in_a_resource_group_of_another_name_are_found_by_their_tag(control: SandboxControl) -> None:
-    entry = {"day": ago(3), "place": "Elsewhere", "cluster": CLUSTER, "amount": "2.5", "tier": "a10"}
+def test_what_is_in_another_resource_group_is_nobodys_unless_aks_says_so(control: SandboxControl) -> None:
+    entry = {"day": ago(3), "place": "elsewhere", "cluster": CLUSTER, "amount": "2.5", "tier": "a10"}
     control.bill("azure", entries=[entry])
-    (line,) = azure([]).lines
-    assert (line.target, line.amount, line.gpu_tier) == ("azure", Decimal("2.5"), "a10")
-    # With two clusters of one name nobody knows whose it is.
-    others = [_azure_spend.Cluster(name, CLUSTER, name) for name in ("one", "two")]
-    reading = azure([], *others)
+    # It may be the machines of a cluster of the same name that was not asked about.
+    reading = azure([])
     assert reading.lines == ()
-    assert "mc_elsewhere" in reading.notes[0].lower()
+    assert "mc_elsewhere_budgetguard_eastus" in reading.notes[0]
+
+    class Told(AzureSession):
+        """AKS, in which the cluster has a group for its machines that somebody has named."""
+
+        tags: t.ClassVar[dict[str, str] | None] = None
+
+        def call(self, doing: str, make: t.Callable[[], t.Any], forbidden: str = "") -> t.Any:
+            if "AKS" in doing:
+                return types.SimpleNamespace(node_resource_group="MC_elsewhere_budgetguard_eastus", tags=self.tags)
+            return super().call(doing, make, forbidden)
+
+    (line,) = azure([], session=Told).lines
+    assert (line.target, line.amount, line.gpu_tier) == ("azure", Decimal("2.5"), "a10")
+    filters = [call["params"]["dataset"]["filter"] for call in control.calls() if call["action"] == "Query_Usage"]
+    assert "or" not in filters[-1]
+    # In a cluster that was made here everything counts, tagged or not.
+    Told.tags = {"budgetguard:managed": "true"}
+    azure([], session=Told)
+    (last,) = [call["params"]["dataset"]["filter"] for call in control.calls() if call["action"] == "Query_Usage"][2:]
+    assert last["or"][0]["dimensions"]["values"] == [
+        "MC_elsewhere_budgetguard_eastus",
+        "mc_elsewhere_budgetguard_eastus",
+    ]
 
 
 def test_whatever_the_answer_it_is_no_crash(control: SandboxControl) -> None:

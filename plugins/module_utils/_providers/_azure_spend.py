@@ -10,7 +10,7 @@ comes as the columns TagKey and TagValue. Who asks too often gets 429 with heade
 
 AKS puts a cluster's tags on what belongs to the cluster, and a pool's tags on the pool's machines
 (learn.microsoft.com/azure/aks/use-tags). Machines, disks, load balancer and addresses are in a resource group that AKS
-makes, and everything in it is the target's whatever its tags.
+makes. Where the cluster was made here, everything in it is the target's whatever its tags.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 import typing as t
 from decimal import Decimal, InvalidOperation
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import CLUSTER_TAG, TIER_TAG
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import CLUSTER_TAG, MANAGED_TAG, TIER_TAG
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_session import AzureSession
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._price_api import (
@@ -49,20 +49,27 @@ class Cluster:
     name: str
     resource_group: str
     region: str = ""
+    machines_group: str | None = None
+    """The resource group that AKS has made for machines, None if it could not be asked."""
 
-    @property
-    def machines_group(self) -> str | None:
-        """The resource group that AKS makes for machines, unless it was given another name."""
+    ours: bool = False
+    """Whether the cluster was made here, so that everything in that resource group is the target's."""
+
+    def usual(self) -> Cluster:
+        """Return it with the name that AKS gives this group unless it is told another one."""
         if not self.region:
-            return None
-        return f"MC_{self.resource_group}_{self.name}_{self.region}"[:_NAME_LIMIT]
+            return self
+        name = f"MC_{self.resource_group}_{self.name}_{self.region}"[:_NAME_LIMIT]
+        return dataclasses.replace(self, machines_group=name)
 
     def has(self, group: str) -> bool:
         """Say whether a resource group is the target's. Azure tells them in any case of letters."""
         group = group.lower()
-        return group == self.resource_group.lower() or group.startswith(
-            f"mc_{self.resource_group}_{self.name}_".lower()
-        )
+        if self.machines_group is None:
+            mine = group.startswith(f"mc_{self.resource_group}_{self.name}_".lower())
+        else:
+            mine = group == self.machines_group.lower()
+        return mine or group == self.resource_group.lower()
 
 
 class AzureSpend:
@@ -81,18 +88,16 @@ class AzureSpend:
 
     def read(self, clusters: t.Sequence[Cluster], first_day: str, last_day: str) -> Reading:
         """Return what was billed from the first day to the last."""
+        clusters = [self._with_group(cluster) for cluster in clusters]
         lines: list[Line] = []
         strangers: set[str] = set()
         for row in self._rows(_question(clusters, first_day, last_day)):
             group = str(row.get(GROUP) or "")
-            owners = [cluster for cluster in clusters if cluster.has(group)]
-            if not owners and len(clusters) == 1:
-                # Machines in a group of another name. The tag says that they are this cluster's.
-                owners = list(clusters)
-            if owners:
-                lines.append(_line(owners[0].target, row))
-            else:
+            owner = next((cluster for cluster in clusters if cluster.has(group)), None)
+            if owner is None:
                 strangers.add(group)
+            else:
+                lines.append(_line(owner.target, row))
         notes = tuple(
             f"the resource group {group} has costs under the tag {CLUSTER_TAG}, and is of no target asked about"
             for group in sorted(strangers)
@@ -105,6 +110,19 @@ class AzureSpend:
             )
             unknown = {cluster.target: why for cluster in clusters}
         return Reading(merged(lines), unknown, notes, self._api.calls)
+
+    def _with_group(self, cluster: Cluster) -> Cluster:
+        """Ask AKS for the group of machines. Who reads bills need not have the right, and the cluster may be gone."""
+        read = self._session.client.managed_clusters.get
+        try:
+            found: t.Any = self._session.call(
+                f"read the AKS cluster {cluster.name}", lambda: read(cluster.resource_group, cluster.name)
+            )
+        except ProviderError:
+            return cluster.usual()
+        group = found.node_resource_group
+        known = dataclasses.replace(cluster, machines_group=str(group)) if group else cluster.usual()
+        return dataclasses.replace(known, ours=(found.tags or {}).get(MANAGED_TAG) == "true")
 
     def _rows(self, question: t.Mapping[str, t.Any]) -> t.Iterator[dict[str, t.Any]]:
         doing = f"read what Azure has billed in subscription {self._session.subscription} (Cost Management)"
@@ -131,7 +149,7 @@ class AzureSpend:
 
 
 def _question(clusters: t.Sequence[Cluster], first_day: str, last_day: str) -> dict[str, t.Any]:
-    groups = sorted({cluster.machines_group for cluster in clusters if cluster.machines_group})
+    groups = sorted({cluster.machines_group for cluster in clusters if cluster.ours and cluster.machines_group})
     tagged = {"tags": {"name": CLUSTER_TAG, "operator": "In", "values": sorted({item.name for item in clusters})}}
     mine: dict[str, t.Any] = tagged
     if groups:

@@ -28,6 +28,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils import _http
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_objects import CLUSTER, TIER
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_session import GcpSession
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_objects import GATEWAY
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._price_api import MOST_PAGES, JsonApi
 from ansible_collections.budgetguard.techops.plugins.module_utils._spend import Line, Reading, merged
 
@@ -47,7 +48,7 @@ _TABLE = re.compile(r"[a-z][a-z0-9.:-]{3,}\.\w+\.[\w-]+")
 _BUSY = frozenset({"rateLimitExceeded", "backendError", "internalError", "jobRateLimitExceeded"})
 
 _QUESTION = """
-SELECT day, project, cluster, location, tier, workload, currency, SUM(cost) AS amount
+SELECT day, project, cluster, ours, location, tier, workload, currency, SUM(cost) AS amount
 FROM (
   SELECT
     FORMAT_DATE('%F', DATE(usage_start_time)) AS day,
@@ -58,6 +59,7 @@ FROM (
       (SELECT label.value FROM UNNEST(labels) AS label WHERE label.key = @gke_cluster_label LIMIT 1),
       (SELECT label.value FROM UNNEST(labels) AS label WHERE label.key = @our_cluster_label LIMIT 1)
     ) AS cluster,
+    (SELECT label.value FROM UNNEST(labels) AS label WHERE label.key = @our_cluster_label LIMIT 1) AS ours,
     (SELECT label.value FROM UNNEST(labels) AS label WHERE label.key = @location_label LIMIT 1) AS location,
     (SELECT label.value FROM UNNEST(labels) AS label WHERE label.key = @tier_label LIMIT 1) AS tier,
     (SELECT label.value FROM UNNEST(labels) AS label WHERE label.key = @workload_label LIMIT 1) AS workload
@@ -67,7 +69,7 @@ FROM (
     AND project.id IN UNNEST(@projects)
 )
 WHERE cluster IN UNNEST(@clusters)
-GROUP BY day, project, cluster, location, tier, workload, currency
+GROUP BY day, project, cluster, ours, location, tier, workload, currency
 """
 _LABELS = {
     "gke_cluster": "goog-k8s-cluster-name",
@@ -76,7 +78,10 @@ _LABELS = {
     "tier": TIER,
     "workload": "k8s-workload-name",
 }
-_FIELDS = ("day", "project", "cluster", "location", "tier", "workload", "currency", "amount")
+_OURS = ("nim-", "kube:", GATEWAY)
+"""How the names of workloads begin that belong to a target."""
+
+_FIELDS = ("day", "project", "cluster", "ours", "location", "tier", "workload", "currency", "amount")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +126,8 @@ class GcpSpend:
         lines: list[Line] = []
         strangers: set[str] = set()
         for row in self._rows(sessions[0], places, first_day):
+            if _is_of_others(row):
+                continue
             owner = _owner(row, places)
             if owner is None:
                 strangers.add(f"{row['cluster']} in {row['location'] or 'no location'} of project {row['project']}")
@@ -223,6 +230,15 @@ def _read(doing: str, answer: t.Mapping[str, t.Any]) -> list[dict[str, str | Non
     if missing:
         raise ProviderError(f"cannot {doing}: the answer has no {', '.join(sorted(missing))}")
     return rows
+
+
+def _is_of_others(row: t.Mapping[str, str | None]) -> bool:
+    """Whether a row is of somebody else's workload, in a cluster that was there before the NIMs.
+
+    Machines that were made here have our label. What was asked for by nobody has a name such as C(kube:unallocated).
+    """
+    workload = row["workload"] or ""
+    return bool(workload) and not row["ours"] and not workload.startswith(_OURS)
 
 
 def _owner(row: t.Mapping[str, str | None], places: t.Sequence[tuple[str, Cluster]]) -> str | None:
