@@ -47,6 +47,9 @@ COUNTERS = frozenset(
 )
 """What only ever grows, and grows with each request that has ended."""
 
+FAILURES = frozenset(("request_failure_total", "nv_inference_request_failure"))
+"""Of these, those that do not grow where all is well. They prove nothing alone."""
+
 STARTED = "process_start_time_seconds"
 """When the process began that counts."""
 
@@ -77,7 +80,7 @@ def of_metrics(text: str) -> tuple[bool | None, str]:
 def counters(text: str) -> dict[str, float]:
     """Return what a NIM has counted since it was started, summed up over all labels, and when that was if it tells.
 
-    Empty if none of its metrics counts requests.
+    Empty if none of its metrics counts requests that went well.
     """
     found: dict[str, float] = {}
     started: dict[str, float] = {}
@@ -86,7 +89,7 @@ def counters(text: str) -> dict[str, float]:
             found[name] = found.get(name, 0.0) + value
         elif name == STARTED:
             started[name] = max(started.get(name, 0.0), value)
-    return {**found, **started} if found else {}
+    return {**found, **started} if found.keys() - FAILURES else {}
 
 
 def _samples(text: str) -> t.Iterator[tuple[str, float]]:

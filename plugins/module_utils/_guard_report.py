@@ -193,6 +193,9 @@ def _or_looks(
     """Return the use by what the NIM has counted itself, where no log tells it."""
     if use is None or (use.unbroken and use.settled_until is not None):
         return use
+    if deployment["replicas"] != 1:
+        # Copies count each for itself, and which one answers is not known.
+        return use
     found = _looks.usage_of(looks, nim.target, deployment.get("endpoint"))
     if found is None:
         return use

@@ -237,7 +237,7 @@ def test_a_request_is_priced_before_it_runs() -> None:
 
 
 def test_what_has_another_form_is_refused() -> None:
-    plan = {"requests": [], "left_out": []}
+    plan: dict[str, list[t.Any]] = {"requests": [], "left_out": []}
     with pytest.raises(_benchmark_report.BenchmarkError, match="results must be a list"):
         _benchmark_report.report({}, plan, [])
     with pytest.raises(_benchmark_report.BenchmarkError, match="targets must be a list"):

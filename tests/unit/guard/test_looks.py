@@ -30,7 +30,7 @@ NIM: dict[str, t.Any] = {
 NO_LOG = {"target": "azure", "usage": None, "error": "there is no workspace"}
 
 
-def told(count: float | None = 5, busy: bool | None = False, **more: float) -> list[dict[str, t.Any]]:
+def told(count: float | None = 5, busy: bool | None = False, **more: t.Any) -> list[dict[str, t.Any]]:
     """Return what nim_endpoint_info says of the NIM."""
     counters = None if count is None else {"request_success_total": count, **more}
     return [{"target": "azure", "url": URL, "counters": counters, "busy": busy, "busy_reason": "it says so"}]
@@ -73,6 +73,8 @@ request_success_created 1.0
         "process_start_time_seconds": 1795860000.5,
     }
     assert _activity.counters("gpu_utilization 0.0\nprocess_start_time_seconds 1\n") == {}
+    # A count of failures rests while everything goes well.
+    assert _activity.counters("request_failure_total 0\n") == {}
 
 
 def test_a_counter_that_rests_is_idle_from_the_first_look_on() -> None:
@@ -116,7 +118,7 @@ def test_a_gap_between_looks_hides_no_request() -> None:
         ({"count": 0}, {"count": 0, "request_failure_total": 0.0}),
     ],
 )
-def test_a_nim_that_was_started_anew_is_known_from_then_on(before: dict[str, float], after: dict[str, float]) -> None:
+def test_a_nim_that_was_started_anew_is_known_from_then_on(before: dict[str, t.Any], after: dict[str, t.Any]) -> None:
     kept = looks((300, told(**before)), (10, told(**after)), (0, told(**after)))
     assert kept["looks"][0]["first_look_at"] == _usage.iso(NOW - 10 * MINUTE)
     assert decided(kept)["decision"] == "keep"
@@ -142,6 +144,8 @@ def test_one_nim_s_looks_are_no_other_s() -> None:
     kept = looks((300, told()), (0, told()))
     assert decided(kept, endpoint=URL + "x")["decision"] == "keep"
     assert decided(kept)["decision"] == "stop"
+    # Of two copies each counts for itself.
+    assert decided(kept, replicas=2)["decision"] == "keep"
 
 
 def test_of_two_guards_at_once_the_later_look_counts() -> None:

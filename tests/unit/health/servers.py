@@ -40,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
         script = self.server.script_with.get(self.headers.get("Authorization", ""), self.server.script)
         said = script.get(self.path, Said(404))
         self.send_response(said.status)
@@ -49,6 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(said.body)))
         self.end_headers()
         self.wfile.write(said.body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_arguments: t.Any) -> None:
         """Say nothing."""
@@ -66,6 +69,7 @@ class WebServer(ThreadingHTTPServer):
         self.script_with: dict[str, Script] = {}
         """What is said instead to a request with this login."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.bodies: list[bytes] = []
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"{'http' if context is None else 'https'}://{LOOPBACK}:{self.server_port}"
