@@ -32,9 +32,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._workstation i
     check_credentials,
     check_endpoints,
 )
-from ansible_collections.budgetguard.techops.plugins.plugin_utils import _rollout
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _role_arguments, _rollout
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError, check_path
-from ansible_collections.budgetguard.techops.plugins.plugin_utils._role_arguments import stored_credentials
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import windows_path
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import plain, version_for
 
@@ -87,6 +86,7 @@ class ActionModule(ActionBase):
             own_nims=[name for name, values in found.items() if values.get(f"{PREFIX}own_nims")],
             companions=[name for name, values in found.items() if values[COMPANION]],
             load_credential=[name for name, values in found.items() if values.get(f"{PREFIX}load_credential_unit")],
+            options=_role_arguments.planned({name: checks.small(values) for name, values in found.items()}),
         )
         return result
 
@@ -162,6 +162,17 @@ class Checks:
             for name, about in spec.items()
         }
         self._seen: dict[tuple[str, int, bool], tuple[object, str]] = {}
+        self._right: dict[tuple[str, int], tuple[object, t.Any]] = {}
+
+    def small(self, values: Values) -> Values:
+        """Return the arguments that are neither secret nor documents."""
+        return {
+            name: values[name]
+            for name in self.names
+            if name in values
+            and not self._spec[name].get("no_log")
+            and self._spec[name]["type"] not in ("dict", "list")
+        }
 
     def skip(self, values: Values, argument: str) -> None:
         """Leave out an argument that has been complained about already."""
@@ -185,12 +196,17 @@ class Checks:
         about = self._spec[name]
         if name not in values:
             return f"{name} is needed and not set" if about.get("required") else ""
-        checked = self._validators[name].validate({name: values[name]})
-        if checked.error_messages:
-            # A message of the validator may show the value.
-            secret = about.get("no_log")
-            return f"{name} must be of the type {about['type']}" if secret else f"{name}: {checked.error_messages[0]}"
-        values[name] = checked.validated_parameters[name]
+        # What comes from the role's defaults, or from a group, is one and the same for many.
+        key = (name, id(values[name]))
+        if key not in self._right:
+            checked = self._validators[name].validate({name: values[name]})
+            if checked.error_messages:
+                # A message of the validator may show the value.
+                secret = about.get("no_log")
+                wrong = f" must be of the type {about['type']}" if secret else f": {checked.error_messages[0]}"
+                return f"{name}{wrong}"
+            self._right[key] = (values[name], checked.validated_parameters[name])
+        values[name] = self._right[key][1]
         return ""
 
     def _meaning_problem(self, name: str, value: object, windows: bool) -> str:
@@ -283,7 +299,7 @@ def _version_problems(values: Values) -> list[str]:
 def _stored_problems(host: t.Mapping[str, t.Any]) -> list[str]:
     """Say what keeps the stored credentials of a workstation from being used."""
     try:
-        problem = _credentials("its stored credentials", stored_credentials(host))
+        problem = _credentials("its stored credentials", _role_arguments.stored_credentials(host))
     except AnsibleError as error:
         problem = _first_line(error)
     return [problem] if problem else []

@@ -63,4 +63,13 @@ class CallbackModule(CallbackBase):
         for module in _MODULES:
             with contextlib.suppress(ImportError):
                 importlib.import_module(module)
+        _start_openssl()
         gc.freeze()
+
+
+def _start_openssl() -> None:
+    """Seal and open something, so that OpenSSL has looked up its algorithms: it keeps them for the processes to come."""
+    with contextlib.suppress(ImportError):
+        fernet = importlib.import_module("cryptography.fernet").Fernet
+        cipher = fernet(fernet.generate_key())
+        cipher.decrypt(cipher.encrypt(b""))

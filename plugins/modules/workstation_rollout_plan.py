@@ -105,4 +105,13 @@ load_credential:
   type: list
   elements: str
   sample: []
+options:
+  description:
+    - What the role's variables are, so that no workstation has to work them out again. What all share stands in C(all),
+      the rest under the workstation's name in C(each). Nothing secret and no document is in it.
+  returned: success
+  type: dict
+  sample:
+    all: {workstation_config_backup: false}
+    each: {ws-01: {workstation_config_comfyui_path: /opt/ComfyUI}}
 """

@@ -9,7 +9,8 @@
 A task with fifteen options that are templates has Jinja compile fifty of them in the process of every workstation, and
 an expression with a filter of a collection has that process load all filters of the collection. Both together cost as
 much as reaching the workstation. Here a variable is templated only when it is a template, and what the role decides of
-them is decided in Python.
+them is decided in Python. Where workstation_rollout_plan has looked at the variables of all workstations, what it found
+is taken: that is templated already.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._workstation i
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _gateway_options
 
 ROLE = "workstation_config"
+# What the role registers of workstation_rollout_plan.
+PLANNED = "workstation_config_planned"
 
 Values = t.Mapping[str, t.Any]
 
@@ -36,10 +39,15 @@ class RoleVariables:
     def __init__(self, templar: t.Any, variables: Values) -> None:
         self._templar = templar
         self._variables = variables
+        options = variables.get(PLANNED, {}).get("options", {})
+        own = options.get("each", {}).get(variables.get("inventory_hostname"))
+        self._planned: Values = {} if own is None else {**options["all"], **own}
 
     def get(self, name: str, default: t.Any = None) -> t.Any:
         """Return a variable of the role by the part of its name that comes after the role's."""
         full = f"{ROLE}_{name}"
+        if full in self._planned:
+            return self._planned[full]
         return self._templar.template(self._variables[full]) if full in self._variables else default
 
     def yes(self, name: str) -> bool:
@@ -51,6 +59,18 @@ class RoleVariables:
             return bool(boolean(self.get(name, False)))
         except TypeError as error:
             raise AnsibleActionFail(f"{ROLE}_{name} must be true or false.") from error
+
+
+def planned(found: t.Mapping[str, Values]) -> dict[str, t.Any]:
+    """Return the variables of all workstations, what they share once."""
+    each = list(found.values())
+    shared = {
+        name: value
+        for name, value in (each[0] if each else {}).items()
+        if all(name in other and other[name] == value for other in each)
+    }
+    own = {host: {name: value for name, value in of.items() if name not in shared} for host, of in found.items()}
+    return {"all": shared, "each": own}
 
 
 def arguments(templar: t.Any, variables: Values) -> dict[str, t.Any]:
@@ -121,4 +141,4 @@ def stored_credentials(host: Values) -> dict[str, dict[str, str]]:
     return found
 
 
-__all__ = ("RoleVariables", "arguments", "stored_credentials")
+__all__ = ("RoleVariables", "arguments", "planned", "stored_credentials")

@@ -102,3 +102,27 @@ def test_only_own_nims_take_the_expression_of_the_role() -> None:
     assert options(_endpoints={"own": 1})["endpoints"] == {"nim_endpoints": {}}
     found = options(own_nims=True, _endpoints={"own": 1}, _unread_targets=["ws-1"])
     assert (found["endpoints"], found["unread_targets"]) == ({"own": 1}, ["ws-1"])
+
+
+def test_what_the_plan_found_is_taken_for_its_workstations_alone() -> None:
+    shared = {"workstation_config_backup": True, "workstation_config_comfyui_path": "/opt/ComfyUI"}
+    hosts = {
+        "ws-1": {**shared, "workstation_config_id": "a"},
+        "ws-2": {**shared, "workstation_config_id": "b"},
+    }
+    planned = _role_arguments.planned(hosts)
+    assert planned["all"] == shared
+    assert planned["each"] == {"ws-1": {"workstation_config_id": "a"}, "ws-2": {"workstation_config_id": "b"}}
+
+    def taken(host: str) -> tuple[t.Any, ...]:
+        variables = {"inventory_hostname": host, "workstation_config_planned": {"options": planned}}
+        role = _role_arguments.RoleVariables(Plain(), {**variables, "workstation_config_id": "own"})
+        return role.get("id"), role.yes("backup"), role.get("comfyui_path")
+
+    assert taken("ws-1") == ("a", True, "/opt/ComfyUI")
+    assert taken("ws-2") == ("b", True, "/opt/ComfyUI")
+    assert taken("ws-3") == ("own", False, None)
+
+
+def test_nothing_is_shared_by_no_workstation() -> None:
+    assert _role_arguments.planned({}) == {"all": {}, "each": {}}
