@@ -297,6 +297,8 @@ def _choice(
         return _Choice({}, None, "The catalogue has no such node.")
     if said is not None and said["state"] != "absent":
         return _judged(node, target, catalog, _entry(said))
+    if there is not None and there.get("node", node) != node:
+        return _Choice({}, there.get("gpu_tier"), f"{there['node']} serves it with its variants; choose that.")
     if there is not None:
         entry: dict[str, t.Any] = {}
         if there.get("gpu_tier") and there["gpu_tier"] != HOSTED_TIER and target.provider != "local":
@@ -304,13 +306,18 @@ def _choice(
         if (there.get("replicas") or 0) > 1:
             entry["replicas"] = there["replicas"]
         return _judged(node, target, catalog, entry)
-    if target.provider == "nvidia" and not catalog[node].hosted_url and not catalog[node].hosted_only:
-        # What NVIDIA does not host can be a function of the studio's own, and that has a tier.
-        try:
-            return _judged(node, target, catalog, {"gpu_tier": _fit.default_tier(catalog[node], target.provider)})
-        except _fit.FitError as error:
-            return _Choice({}, None, str(error))
-    return _judged(node, target, catalog, {})
+    return _new_choice(node, target, catalog)
+
+
+def _new_choice(node: str, target: Target, catalog: t.Mapping[str, Node]) -> _Choice:
+    """Return how a node could be chosen that is neither wanted nor there."""
+    if target.provider != "nvidia" or catalog[node].hosted_url or catalog[node].hosted_only:
+        return _judged(node, target, catalog, {})
+    # What NVIDIA does not host can be a function of the studio's own, and that has a tier.
+    try:
+        return _judged(node, target, catalog, {"gpu_tier": _fit.default_tier(catalog[node], target.provider)})
+    except _fit.FitError as error:
+        return _Choice({}, None, str(error))
 
 
 def _judged(node: str, target: Target, catalog: t.Mapping[str, Node], entry: dict[str, t.Any]) -> _Choice:
@@ -337,12 +344,13 @@ def _judged(node: str, target: Target, catalog: t.Mapping[str, Node], entry: dic
 
 
 def _there(node: str, target: Target, tier: str | None) -> list[t.Mapping[str, t.Any]]:
-    """Return the deployments that serve a node: of the tier that is wanted first, then the one that needs a look."""
+    """Return the deployments that serve a node: its own, of the tier that is wanted, first; then by what they do."""
     found = [item for item in target.deployments if node in (item.get("serves") or [item.get("node")])]
     order = {state: place for place, state in enumerate(_WORST_FIRST)}
     return sorted(
         found,
         key=lambda item: (
+            item.get("node") != node,
             tier is not None and item.get("gpu_tier") != tier,
             order.get(str(item.get("state")), 1),
             str(item.get("name")),

@@ -196,25 +196,22 @@ def _cell(cell: Block, where: str, name: str, row: int, column: int, currency: s
     )
     words = [tag("span", word, class_="word"), tag("span", does, class_="does") if does else None]
     facts = _facts(cell, currency)
-    why = reason if reason else (refused if mark != "none" else None)
-    hidden = None if why or not refused else refused
+    why = reason
+    hidden = refused if refused and not why else None
     return tag(
         "td",
         tag("label", box, _shape(mark, board_name), *words, tag("span", class_="change"), class_=f"mark-{mark}"),
         tag("span", *facts, class_="facts", id=f"{name}-facts") if facts else None,
         tag("span", why, class_="why", id=f"{name}-why") if why else None,
-        tag(
-            "span",
-            "Does not fit",
-            tag("span", f": {hidden}", class_="unseen"),
-            class_="facts no",
-            id=f"{name}-why",
-            title=hidden,
-        )
-        if hidden
-        else None,
+        _refusal(hidden, f"{name}-why", bool(cell.get("exists"))) if hidden else None,
         class_=f"cell is-{mark}",
     )
+
+
+def _refusal(text: str, name: str, exists: bool) -> Markup:
+    """Return why a cell cannot be chosen: in short for those who see it, and in full for a pointer and a reader."""
+    short = "Cannot be chosen" if exists else "Does not fit"
+    return tag("span", short, tag("span", f": {text}", class_="unseen"), class_="facts", id=name, title=text)
 
 
 def _facts(cell: Block, currency: str) -> list[t.Any]:

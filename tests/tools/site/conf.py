@@ -41,7 +41,11 @@ highlight_language = "YAML+Jinja"
 pygments_style = "ansible"
 
 html_theme = "sphinx_ansible_theme"
-html_theme_options = {"navigation_depth": 2}
+html_theme_options = {
+    "navigation_depth": 2,
+    "show_extranav": False,
+    "topbar_links": {"Ansible's documentation": "https://docs.ansible.com/"},
+}
 html_show_sphinx = False
 html_copy_source = False
 html_use_index = False

@@ -200,3 +200,13 @@ def test_tabs_can_be_put_on_a_page_and_hold_no_more_than_json() -> None:
 def test_filter_says_what_is_wrong(targets: t.Any, matrix: t.Any, told: str) -> None:
     with pytest.raises(AnsibleFilterError, match=told):
         nim_board(targets, boards.GROUPS, boards.NOW, matrix=matrix)
+
+
+def test_a_node_that_another_one_serves_is_told_and_not_chosen_by_itself() -> None:
+    there = deployment("FLUX Dev", "l40s", serves=["FLUX Canny", "FLUX Dev"])
+    matrix = {"FLUX Dev": {"aws": {"gpu_tier": "l40s", "variants": ["base", "canny"]}}}
+    cells = cells_of(boards.board([target("aws-us-east-1", there)], matrix))
+    served = cells["FLUX Canny", "aws-us-east-1"]
+    assert (served["mark"], served["ticked"]) == ("deployed", False)
+    assert served["refused"] == "FLUX Dev serves it with its variants; choose that."
+    assert cells["FLUX Dev", "aws-us-east-1"]["entry"]["variants"] == ["base", "canny"]
