@@ -25,8 +25,14 @@ IN_CI = os.environ.get("CI") in ("true", "1")
 
 _WITH_ENGINE = "tests/docker/"
 
-_LONGEST_FIRST = (_WITH_ENGINE, "tests/playbooks/", "tests/awx/", "tests/permissions/", "tests/identities/")
-_LONGEST_FIRST += ("tests/ssh/",)
+_LONGEST_FIRST = (
+    _WITH_ENGINE,
+    "tests/playbooks/",
+    "tests/awx/",
+    "tests/permissions/",
+    "tests/identities/",
+    "tests/ssh/",
+)
 """Folders whose files take minutes. Those of all others take seconds, so the processes end at about the same time."""
 
 CLOUD_VARIABLES = ("AWS_", "ARM_", "AZURE_", "CLOUDSDK_", "GCP_", "GOOGLE_", "HF_", "KUBE", "NGC_", "NVIDIA_")

@@ -54,8 +54,10 @@ def reference(kind: str, *, required: bool = False) -> Field:
 NAMED = {"name": text(required=True), "description": text()}
 EVENTS = ("notification_templates_started", "notification_templates_success", "notification_templates_error")
 
-ASKS = ("diff_mode", "variables", "limit", "tags", "skip_tags", "job_type", "verbosity", "inventory", "credential")
-ASKS += ("execution_environment", "forks", "instance_groups", "job_slice_count", "labels", "timeout", "scm_branch")
+ASKS = (
+    *("diff_mode", "variables", "limit", "tags", "skip_tags", "job_type", "verbosity", "inventory", "credential"),
+    *("execution_environment", "forks", "instance_groups", "job_slice_count", "labels", "timeout", "scm_branch"),
+)
 
 KINDS: dict[str, dict[str, Field]] = {
     "organizations": {**NAMED, "default_environment": reference("execution_environments"), "max_hosts": number()},
