@@ -333,15 +333,20 @@ def _pip(python: Python, target: Path, source: t.Sequence[str]) -> None:
 
 def _base(given: str) -> Path:
     """Return ComfyUI's base folder. Raises InstallError where it is not this user's."""
+    base = _expanded(given)
     try:
-        base = Path(given).expanduser()
         if base.stat().st_uid != os.geteuid():
             raise InstallError(f"'{base}' belongs to another user than the one that this runs as.")
     except OSError as error:
         raise InstallError(f"'{given}' cannot be looked at: {error.strerror}.") from None
+    return base
+
+
+def _expanded(given: str) -> Path:
+    try:
+        return Path(given).expanduser()
     except RuntimeError:
         raise InstallError(f"'{given}' is below the home of a user that is not there.") from None
-    return base
 
 
 def run(options: Options) -> dict[str, t.Any]:
@@ -355,7 +360,7 @@ def run(options: Options) -> dict[str, t.Any]:
     there = refuse_folder(custom_nodes, "it")
     folder = custom_nodes / NAME
     found = files_in(folder) if there else {}
-    door = Path(options["door"]).expanduser()
+    door = _expanded(options["door"])
     if options["state"] == "absent":
         return _remove(base, folder, found, door, options["check"])
     contents = {name: base64.b64decode(content) for name, content in options["files"].items()}

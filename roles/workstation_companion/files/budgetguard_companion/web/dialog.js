@@ -49,14 +49,22 @@ function make() {
 
 // -- asking the server ------------------------------------------------------------------------------------------------
 
+// Draws only where something is different, so that an open list of choices stays open.
 async function look() {
+    const before = visible();
     try {
         const answer = await api.fetchApi(`${ROUTE}/status`, { cache: "no-store" });
         told = await answer.json();
     } catch {
         told = { ok: false, text: "ComfyUI's server does not answer.", cloud_nodes: [] };
     }
-    draw();
+    if (visible() !== before) {
+        draw();
+    }
+}
+
+function visible() {
+    return JSON.stringify(told && { ...told, spent_today: { ...told.spent_today, usd: null } });
 }
 
 // Returns what the server says, with the number of its answer.
