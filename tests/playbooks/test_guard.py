@@ -125,6 +125,8 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     assert WEBHOOK_SECRET not in (studio.folder / "ansible.log").read_text()
 
     written = log.read_text()
+    azure.run("Llama 3.1@a10", state="started")
+    looks.unlink()
     spend_that_cannot_be_read_stops_nothing(studio)
     assert log.read_text() == written
 
