@@ -135,6 +135,11 @@ class Awx:
             value.update(self._stored(kind, body, value))
         elif method == "DELETE":
             del self.objects[kind][number]
+            if kind in fields.UNIFIED:
+                schedules = self.objects["schedules"]
+                self.objects["schedules"] = {
+                    key: one for key, one in schedules.items() if one["unified_job_template"] != number
+                }
             self.links = {
                 key: [one for one in linked if one != number or fields.ASSOCIATIONS[key[0]][key[2]] != kind]
                 for key, linked in self.links.items()

@@ -297,12 +297,13 @@ def test_the_second_run_changes_nothing_and_puts_right_what_somebody_changed(fil
     awx.find("job_templates", "NIM stop")["playbook"] = "teardown.yml"
     awx.find("schedules", "NIM evening stop")["enabled"] = False
     # Without canaries their step has to go, or it would run at once, beside the deployment.
-    code, printed, changed = studio.set_up(awx_canaries="")
+    code, printed, changed = studio.set_up(awx_canaries="", awx_job_templates={"guard": {"state": "absent"}})
     assert (code, changed) == (0, 4), printed
     assert awx.find("job_templates", "NIM stop")["playbook"] == "stop.yml"
     assert awx.find("schedules", "NIM evening stop")["enabled"] is True
     assert "canaries" not in awx.names("workflow_job_template_nodes")
-    assert sorted(method for method, _path in awx.writes) == ["DELETE", "PATCH", "PATCH", "POST"]
+    assert "NIM guard" not in awx.names("job_templates") + awx.names("schedules")
+    assert sorted(method for method, _path in awx.writes) == ["DELETE", "DELETE", "PATCH", "PATCH", "POST"]
 
 
 def test_what_is_missing_is_named_before_anything_is_made(studio: Studio) -> None:
