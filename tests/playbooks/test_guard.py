@@ -139,7 +139,7 @@ def spend_that_cannot_be_read_stops_nothing(studio: Studio) -> None:
     again = studio.play("guard", "-e", json.dumps(budgets))
     for text in (
         "of 0.01 USD of this month are spent",
-        "kept: not known",
+        "its use is not known: cannot read the gateway",
         "spend: gcp-of-others: what was billed is not known: spend_bigquery_table is not set",
         "per month: not all of its spend is known, so what is not known stops nothing",
     ):
