@@ -52,6 +52,7 @@ def test_a_key_that_is_not_good_enough_stops_the_run_before_anything_is_created(
     assert run.failed == ["aws-us-east-1"]
     told = run.messages.rpartition("PLAY [Tell which targets failed]")[2]
     assert "Nothing was changed." in told
+    assert "\\n" not in told
     assert words in told
     assert studio.writes() == 0
 
