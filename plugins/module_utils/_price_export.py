@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _figures
+from ansible_collections.budgetguard.techops.plugins.module_utils._figures import cost
 
 AMOUNTS = ("hourly_usd", "usd_per_image")
 """What an endpoint may cost, in US dollars. C(usd_per_image) is there where the benchmark has measured it."""
@@ -41,7 +41,7 @@ def is_passing(row: Entry | None) -> bool:
 def with_image(price: Entry, seconds: float | None, replicas: t.Any = 1) -> dict[str, t.Any]:
     """Return the price with that of an image, which takes so many seconds of one of the copies that are priced."""
     found = {name: value for name, value in price.items() if name != "usd_per_image"}
-    amount = _figures.cost(seconds, found.get("hourly_usd"), replicas)
+    amount = cost(seconds, found.get("hourly_usd"), replicas)
     return found if amount is None else {**found, "usd_per_image": amount}
 
 

@@ -17,6 +17,7 @@ import pathlib
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import (
     _envelope,
+    _figures,
     _price_export,
     _windows_config,
     _workstation,
@@ -32,6 +33,7 @@ NAME = "install_credentials.py"
 
 PARTS = (
     _envelope,
+    _figures,
     _price_export,
     _workstation,
     _posix_facts,
