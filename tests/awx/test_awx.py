@@ -28,7 +28,7 @@ from tests.tools import layout
 
 PROJECT = layout.ROOT / "roles" / "awx" / "files" / "project"
 AWS, GCP = "aws-us-east-1", "gcp-us-central1"
-WORKSTATIONS = [f"ws-{number}" for number in range(1, 9)]
+WORKSTATIONS = [f"ws-{number}" for number in range(1, 5)]
 SLICES = 4
 POLICIES = (
     "deployer_a",
@@ -169,7 +169,7 @@ class Studio:
 
 
 def write_inventory(folder: Path) -> None:
-    """Write the studio's inventory: two clouds, eight workstations that are folders here, and a secret store."""
+    """Write the studio's inventory: two clouds, four workstations that are folders here, and a secret store."""
     local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     place = str(folder / "workstations" / "{{ inventory_hostname }}")
     networks = {"allowed_cidrs": ["10.20.0.0/16"]}
