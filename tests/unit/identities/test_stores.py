@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import threading
 import typing as t
@@ -317,7 +318,7 @@ def test_the_lookup_opens_a_store_once_for_many_hosts(monkeypatch: pytest.Monkey
     monkeypatch.setenv("VAULT_NAMESPACE", "studio")
     assert stored_vars._opened(options) is not first
     first = stored_vars._opened(options)
-    monkeypatch.setattr(stored_vars.os, "getpid", lambda: 1)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
     assert stored_vars._opened(options) is not first
     first = stored_vars._opened(options)
     monkeypatch.setattr(stored_vars, "KEPT_OPEN", -1.0)
