@@ -42,6 +42,9 @@ _raw:
   elements: dict
 """
 
+import json
+import os
+import time
 import typing as t
 
 from ansible.errors import AnsibleLookupError
@@ -50,8 +53,19 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
-from ansible_collections.budgetguard.techops.plugins.module_utils._stores import STORE, open_store, read_variables
+from ansible_collections.budgetguard.techops.plugins.module_utils._stores import (
+    STORE,
+    Store,
+    open_store,
+    read_variables,
+)
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._vault_file import plain
+
+KEPT_OPEN = 60.0
+"""Seconds after which a store is opened anew, for logins end."""
+
+_Key = tuple[int, str, frozenset[tuple[str, str]]]
+_last: dict[str, tuple[_Key, float, Store]] = {}
 
 
 class LookupModule(LookupBase):
@@ -66,9 +80,24 @@ class LookupModule(LookupBase):
         if checked.error_messages:
             raise AnsibleLookupError(f"budgetguard.techops.stored_vars: {'; '.join(checked.error_messages)}")
         try:
-            store = open_store(checked.validated_parameters["store"])
+            store = _opened(checked.validated_parameters["store"])
             return [read_variables(store, str(term))[0] for term in terms]
         except MissingLibraryError as error:
             raise AnsibleLookupError(missing_required_lib(error.package)) from error
         except (ProviderError, ValueError) as error:
             raise AnsibleLookupError(f"budgetguard.techops.stored_vars: {error}") from error
+
+
+def _opened(options: dict[str, t.Any]) -> Store:
+    """Return a store, the one of just before if it is the same: a variable that reads it is evaluated for each host.
+
+    A forked process opens its own, for it must not write into the connection of another one.
+    """
+    key = (os.getpid(), json.dumps(options, sort_keys=True), frozenset(os.environ.items()))
+    if "store" in _last:
+        of, since, store = _last["store"]
+        if of == key and time.monotonic() - since < KEPT_OPEN:
+            return store
+    store = open_store(options)
+    _last["store"] = (key, time.monotonic(), store)
+    return store

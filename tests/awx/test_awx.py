@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import shutil
 import subprocess
 import typing as t
@@ -20,14 +19,42 @@ import yaml
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope
 from tests.awx import api, in_process
+from tests.awx.day import STEPS, Day, Step
 from tests.awx.jobs import BIN, Jobs
+from tests.permissions.holder import Holder
 from tests.playbooks.studio import CANARY, RECAP, SECRETS
 from tests.sandbox import Sandbox
 from tests.tools import layout
 
 PROJECT = layout.ROOT / "roles" / "awx" / "files" / "project"
-WORKSTATIONS = [f"ws-{number}" for number in range(1, 9)]
+AWS, GCP = "aws-us-east-1", "gcp-us-central1"
+WORKSTATIONS = [f"ws-{number}" for number in range(1, 5)]
 SLICES = 4
+POLICIES = (
+    "deployer_a",
+    "deployer_b",
+    "permissions_check",
+    "readonly",
+    "prices",
+    "spend",
+    "identities",
+    "artists_setup",
+)
+"""All that AWX may do in the studio's account, beside the store."""
+STORE = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": [
+                f"secretsmanager:{action}"
+                for action in ("GetSecretValue", "PutSecretValue", "CreateSecret", "TagResource")
+            ],
+            "Resource": "arn:aws:secretsmanager:*:*:secret:budgetguard/*",
+        }
+    ],
+}
+"""The rights of docs/credentials.md."""
 
 
 @dataclasses.dataclass
@@ -39,6 +66,7 @@ class Studio:
     awx: api.Awx
     address: str
     jobs: Jobs
+    techops: Holder
 
     def set_up(self, *arguments: str, bin_folder: Path = BIN, **variables: t.Any) -> tuple[int, str, int]:
         """Run the playbook awx; return exit status, output, and how many tasks have changed something."""
@@ -91,8 +119,13 @@ class Studio:
             "awx_morning_nodes": ["FLUX Dev"],
             "awx_credential_inputs": {
                 "aws": {
-                    "username": self.sandbox.env["AWS_ACCESS_KEY_ID"],
-                    "password": self.sandbox.env["AWS_SECRET_ACCESS_KEY"],
+                    "username": self.techops.options["access_key"],
+                    "password": self.techops.options["secret_key"],
+                },
+                "gcp": {
+                    "username": self.google_key["client_email"],
+                    "project": self.google_key["project_id"],
+                    "ssh_key_data": self.google_key["private_key"],
                 },
                 "ngc": {"key": SECRETS["STUDIO_NGC_API_KEY"]},
                 "hugging_face": {"token": SECRETS["STUDIO_HF_TOKEN"]},
@@ -111,6 +144,18 @@ class Studio:
             },
         }
 
+    @property
+    def google_key(self) -> dict[str, str]:
+        """Return the key of the sandbox's service account."""
+        path = Path(self.sandbox.env["GOOGLE_APPLICATION_CREDENTIALS"])
+        return t.cast("dict[str, str]", json.loads(path.read_text()))
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Return all that no job may show, by what it is."""
+        private = self.google_key["private_key"].splitlines()[1]
+        return {"AWS": self.techops.options["secret_key"], "Google Cloud": private, "a canary": CANARY}
+
     def comfyui(self, workstation: str) -> Path:
         """Return a workstation's ComfyUI folder."""
         return self.folder / "workstations" / workstation / "ComfyUI"
@@ -124,19 +169,17 @@ class Studio:
 
 
 def write_inventory(folder: Path) -> None:
-    """Write the studio's inventory: two regions, eight workstations that are folders here."""
+    """Write the studio's inventory: two clouds, four workstations that are folders here, and a secret store."""
     local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     place = str(folder / "workstations" / "{{ inventory_hostname }}")
     networks = {"allowed_cidrs": ["10.20.0.0/16"]}
+    mounted = folder / "mounted"
+    mounted.mkdir()
     content = {
         "nim_providers": {
             "children": {
-                "aws": {
-                    "hosts": {
-                        "aws-us-east-1": {"nim_target": {"region": "us-east-1", **networks}},
-                        "aws-us-west-2": {"nim_target": {"region": "us-west-2", **networks}},
-                    }
-                }
+                "aws": {"hosts": {AWS: {"nim_target": {"region": "us-east-1", **networks}}}},
+                "gcp": {"hosts": {GCP: {"nim_target": {"location": "us-central1-a", **networks}}}},
             }
         },
         "artist_workstations": {"hosts": dict.fromkeys(WORKSTATIONS)},
@@ -147,7 +190,7 @@ def write_inventory(folder: Path) -> None:
                 "cloud_deploy_wait_timeout": 60,
                 "nim_matrix": {
                     "FLUX Dev": {"aws": {"gpu_tier": "l40s"}},
-                    "Llama 3.1": {"aws-us-west-2": {"gpu_tier": "l4"}},
+                    "Llama 3.1": {"gcp": {"gpu_tier": "l4"}},
                 },
                 "nim_workstation_credentials": {
                     "nvidia": {"NVIDIA API Key / NGC API Key": "{{ nim_artist_api_key }}"},
@@ -155,6 +198,18 @@ def write_inventory(folder: Path) -> None:
                 "comfyui_path": f"{place}/ComfyUI",
                 "workstation_config_key_path": f"{place}/key/studio.key",
                 "workstation_config_become": False,
+                "nim_workstation_providers": ["aws"],
+                "nim_credential_store": {"type": "aws_secretsmanager", "region": "us-east-1"},
+                "nim_identities": _stored("nim_identities", "'workstations/' ~ inventory_hostname"),
+                "nim_studio_identities": _stored("nim_studio_identities", "'studio-identities'"),
+                "nim_gateway_studio": "example-studio",
+                "nim_gateway_keys": _stored("nim_gateway_keys", "'gateway'"),
+                "nim_gateway_denied": _stored("nim_gateway_denied", "'gateway'"),
+                # What AWX mounts into jobs.
+                "nim_export_dir": str(mounted / "exports"),
+                "nim_report_file": str(mounted / "report.html"),
+                "audit_json_file": str(mounted / "audit.json"),
+                "benchmark_repeats": 1,
                 # Kept for the sliced template to overrule: a slice cannot keep it.
                 "rollout_canary": "ws-3",
             },
@@ -163,6 +218,13 @@ def write_inventory(folder: Path) -> None:
     path = folder / "project" / "inventory" / "hosts.yml"
     path.parent.mkdir()
     path.write_text(yaml.safe_dump(content))
+
+
+def _stored(variable: str, name: str) -> str:
+    return (
+        f"{{{{ lookup('budgetguard.techops.stored_vars', {name}, store=nim_credential_store).{variable}"
+        " | default({}) }}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -178,12 +240,24 @@ def studio(running_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -
         base.mkdir(parents=True)
         (base / "main.py").touch()
     # Keys come from the credentials in AWX alone.
-    sandbox = {name: value for name, value in running_sandbox.env.items() if not name.startswith("AWS_S")}
-    sandbox.pop("AWS_ACCESS_KEY_ID")
+    keys = (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_S",
+        "AZURE_CLIENT",
+        "GOOGLE_APPLICATION",
+        "GOOGLE_CLOUD_PROJECT",
+        "NVIDIA_API_KEY",
+    )
+    sandbox = {name: value for name, value in running_sandbox.env.items() if not name.startswith(keys)}
     environment = {**sandbox, "ANSIBLE_COLLECTIONS_PATH": str(layout.LINKS)}
     awx = api.Awx([path.name for path in PROJECT.glob("*.yml")])
     with api.serving(awx) as address:
-        yield Studio(folder, running_sandbox, awx, address, Jobs(awx, folder / "project", folder, environment))
+        jobs = Jobs(awx, folder / "project", folder, environment)
+        techops = Holder(running_sandbox, *POLICIES)
+        techops.put("store", STORE)
+        studio = Studio(folder, running_sandbox, awx, address, jobs, techops)
+        studio.jobs.google_token_uri = studio.google_key["token_uri"]
+        yield studio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,16 +322,16 @@ def test_what_jobs_get(filled: Filled) -> None:
     def credentials(name: str) -> set[str]:
         return {one["name"].removeprefix("NIM ") for one in awx.linked("job_templates", f"NIM {name}", "credentials")}
 
-    assert credentials("deploy") == {"AWS", "NGC API key", "Hugging Face token", "artists' NVIDIA key"}
+    assert credentials("deploy") == {"AWS", "Google Cloud", "NGC API key", "Hugging Face token", "artists' NVIDIA key"}
     # There is no read-only one, so jobs that only read get the other.
-    assert credentials("status") == {"AWS"}
-    assert credentials("workstations") == {"AWS", "studio key", "artists' NVIDIA key"}
+    assert credentials("status") == {"AWS", "Google Cloud"}
+    assert credentials("workstations") == {"AWS", "Google Cloud", "studio key", "artists' NVIDIA key"}
     assert credentials("package_install") == set()
     deploy = awx.find("job_templates", "NIM deploy")
     questions = {one["variable"]: one for one in awx.surveys[deploy["id"]]["spec"]}
     assert set(questions) == {"nim_nodes", "nim_only_on", "cloud_deploy_state"}
     assert {"FLUX Dev", "Llama 3.1"} < set(questions["nim_nodes"]["choices"])
-    assert questions["nim_only_on"]["choices"] == ["aws-us-east-1", "aws-us-west-2"]
+    assert questions["nim_only_on"]["choices"] == [AWS, GCP]
     assert not awx.find("job_templates", "NIM endpoints")["survey_enabled"]
     (told,) = awx.linked("organizations", "Studio", "notification_templates_error")
     assert told["name"] == "NIM techops"
@@ -284,13 +358,74 @@ def test_the_workflow_asks_before_the_rollout_and_reads_the_endpoints_after(fill
 
 
 def test_no_secret_is_printed(filled: Filled) -> None:
-    for secret in (api.TOKEN, CANARY, filled.studio.sandbox.env["AWS_SECRET_ACCESS_KEY"]):
+    for secret in (api.TOKEN, *filled.studio.secrets.values()):
         assert secret not in filled.printed
         assert secret not in filled.predicted
 
 
+def test_what_is_missing_is_named_before_anything_is_made(studio: Studio) -> None:
+    before = len(studio.awx.writes)
+    code, printed, _changed = studio.set_up(awx_project_url="", awx_credential_inputs={"awss": {}})
+    said = " ".join(printed.split())
+    assert code != 0
+    assert "awx_project_url is not set. It is the address of the repository" in said
+    assert "awx_credential_inputs has awss, which is none of aws, aws_read," in said
+    assert len(studio.awx.writes) == before
+
+
+@pytest.fixture(scope="module")
+def day(filled: Filled) -> Day:
+    """Return a day on which nothing has run."""
+    return Day(filled.studio.jobs)
+
+
+def test_slices_of_a_job_do_what_one_job_does(day: Day, studio: Studio) -> None:
+    jobs = studio.jobs
+    # On its own a slice would take the targets that it has for all.
+    published = day.job("endpoints").ok()
+    (alone,) = jobs.launch("NIM workstations", slices=SLICES, only=1)
+    assert alone.code != 0
+    assert "This job is one slice of a sliced job" in alone.messages
+    assert not any((studio.comfyui(name) / "budgetguard").exists() for name in WORKSTATIONS)
+    assert published.artifacts["nim_published"]["unread"] == []
+    sliced = jobs.launch("NIM workstations", workflow="NIM rollout", artifacts=published.artifacts)
+    assert len(sliced) == SLICES
+    assert sorted(host for job in sliced for host in job.hosts) == [AWS, GCP, *WORKSTATIONS]
+    for job in sliced:
+        mine = [host for host in job.hosts if host in WORKSTATIONS]
+        assert {host for host, number in job.ok().changed.items() if number and host in WORKSTATIONS} == set(mine)
+        assert job.artifacts["nim_rollout"]["done"] == len(mine)
+        assert not any(job.with_secret(secret) for secret in studio.secrets.values())
+    for name in WORKSTATIONS:
+        config = studio.config(name)
+        assert [one["target"] for one in config["nim_endpoints"]["FLUX Dev"]["aws"]] == [AWS]
+        assert [one["target"] for one in config["nim_endpoints"]["Llama 3.1"]["gcp"]] == [GCP]
+        assert SECRETS["STUDIO_ARTIST_KEY"] in json.dumps(config["credentials"])
+    whole = day.job("workstations").ok()
+    assert {whole.changed.get(name, 0) for name in WORKSTATIONS} == {0}
+    assert whole.artifacts["nim_rollout"]["done"] == len(WORKSTATIONS)
+
+
+def test_the_day_has_every_playbook_of_the_project() -> None:
+    books = [path.stem for path in PROJECT.glob("*.yml") if path.stem != "execution-environment"]
+    assert sorted(step.playbook for step in STEPS) == sorted(books)
+
+
+@pytest.mark.parametrize("step", [pytest.param(step, id=step.playbook) for step in STEPS])
+def test_every_playbook_runs_in_an_empty_folder(day: Day, studio: Studio, step: Step) -> None:
+    """Each has a folder of its own, and gets from the jobs before it what the clouds and the secret store hold."""
+    job = day.job(step.playbook)
+    assert (job.code == 0) is not step.refused, job.printed
+    assert step.says in job.messages, job.printed
+    assert step.artifact in ("", *job.artifacts), job.artifacts
+    assert job.left() == set()
+    for what, secret in studio.secrets.items():
+        assert job.with_secret(secret) == [], what
+
+
 def test_the_second_run_changes_nothing_and_puts_right_what_somebody_changed(filled: Filled, oldest_core: Path) -> None:
     studio, awx = filled.studio, filled.studio.awx
+    # Last, for it takes the guard's job template away.
     awx.writes.clear()
     code, printed, changed = studio.set_up("--check", bin_folder=oldest_core)
     assert (code, changed, awx.writes) == (0, 0, []), printed
@@ -304,59 +439,3 @@ def test_the_second_run_changes_nothing_and_puts_right_what_somebody_changed(fil
     assert "canaries" not in awx.names("workflow_job_template_nodes")
     assert "NIM guard" not in awx.names("job_templates") + awx.names("schedules")
     assert sorted(method for method, _path in awx.writes) == ["DELETE", "DELETE", "PATCH", "PATCH", "POST"]
-
-
-def test_what_is_missing_is_named_before_anything_is_made(studio: Studio) -> None:
-    before = len(studio.awx.writes)
-    code, printed, _changed = studio.set_up(awx_project_url="", awx_credential_inputs={"awss": {}})
-    said = " ".join(printed.split())
-    assert code != 0
-    assert "awx_project_url is not set. It is the address of the repository" in said
-    assert "awx_credential_inputs has awss, which is none of aws, aws_read," in said
-    assert len(studio.awx.writes) == before
-
-
-def test_every_playbook_of_the_project_is_read_in_an_empty_folder(studio: Studio) -> None:
-    folder = studio.jobs.empty_folder()
-    studio.jobs.put_inventory(folder)
-    books = sorted(path.name for path in PROJECT.glob("*.yml") if path.name != "execution-environment.yml")
-    every = [{"ansible.builtin.import_playbook": name} for name in books]
-    (folder / "project" / "every.yml").write_text(yaml.safe_dump(every))
-    code, printed, _stats = studio.jobs.run(folder, "every.yml", {}, {}, "--list-tasks")
-    assert code == 0, printed
-    plays = re.findall(r"play #\d+ .*?: (.+?)\s+TAGS", printed)
-    for name in books:
-        book = yaml.safe_load((layout.ROOT / "playbooks" / name).read_text())
-        assert "ansible.builtin.import_playbook" in book[0] or book[0]["name"] in plays, printed
-
-
-def test_slices_of_a_job_do_what_one_job_does(filled: Filled) -> None:
-    studio, jobs = filled.studio, filled.studio.jobs
-    (deployed,) = jobs.launch("NIM deploy", {"nim_nodes": ["FLUX Dev", "Llama 3.1"]}, workflow="NIM rollout")
-    assert deployed.ok().changed["aws-us-west-2"] == 1
-    # On its own a slice would take the targets that it has for all.
-    (alone,) = jobs.launch("NIM workstations", slices=SLICES, only=1)
-    assert alone.code != 0
-    assert "This job is one slice of a sliced job" in " ".join(alone.printed.split())
-    assert not any((studio.comfyui(name) / "budgetguard").exists() for name in WORKSTATIONS)
-    (published,) = jobs.launch("NIM endpoints", workflow="NIM rollout", artifacts=deployed.artifacts)
-    assert published.ok().artifacts["nim_published"]["unread"] == []
-    sliced = jobs.launch("NIM workstations", workflow="NIM rollout", artifacts=published.artifacts)
-    assert len(sliced) == SLICES
-    assert sorted(host for job in sliced for host in job.hosts) == ["aws-us-east-1", "aws-us-west-2", *WORKSTATIONS]
-    for job in sliced:
-        mine = [host for host in job.hosts if host in WORKSTATIONS]
-        assert {host for host, number in job.ok().changed.items() if number and host in WORKSTATIONS} == set(mine)
-        assert job.artifacts["nim_rollout"]["done"] == len(mine)
-        assert SECRETS["STUDIO_KEY"] not in job.printed
-    for name in WORKSTATIONS:
-        config = studio.config(name)
-        assert {one["target"] for one in config["nim_endpoints"]["FLUX Dev"]["aws"]} == {
-            "aws-us-east-1",
-            "aws-us-west-2",
-        }
-        assert [one["target"] for one in config["nim_endpoints"]["Llama 3.1"]["aws"]] == ["aws-us-west-2"]
-        assert SECRETS["STUDIO_ARTIST_KEY"] in json.dumps(config["credentials"])
-    (whole,) = jobs.launch("NIM workstations", slices=1)
-    assert {whole.ok().changed.get(name, 0) for name in WORKSTATIONS} == {0}
-    assert whole.artifacts["nim_rollout"]["done"] == len(WORKSTATIONS)

@@ -101,6 +101,7 @@ def test_killed_in_both_phases(artists: Artists) -> None:
     [
         pytest.param("awx", "AWX throws the job's folder away", id="awx"),
         pytest.param("password", "there is no vault password to encrypt with", id="no-vault-password"),
+        pytest.param("store", "the inventory does not read them there", id="store-that-is-not-read"),
         pytest.param("clouds", "nim_workstation_providers is []", id="no-clouds"),
     ],
 )
@@ -110,6 +111,8 @@ def test_refused_before_the_first_key(artists: Artists, change: str, message: st
         artists.environment["AWX_HOST"] = "https://awx.studio.example"
     elif change == "password":
         artists.environment.pop("ANSIBLE_VAULT_PASSWORD_FILE")
+    elif change == "store":
+        artists.studio.variables["nim_credential_store"] = {"type": "aws_secretsmanager", "region": "us-east-1"}
     else:
         artists.studio.variables["nim_workstation_providers"] = []
     run = artists.play("credentials")

@@ -71,3 +71,24 @@ def test_tokens_on_aws(artists: Artists) -> None:
     assert [nim["name"] for nim in told["nims"]] == ["nim-flux-dev-l40s"]
     for token in tokens.values():
         assert studio.files_with(token) == []
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [
+        pytest.param("file", "AWX throws the job's folder away", id="awx"),
+        pytest.param(
+            {"type": "aws_secretsmanager", "region": "us-east-1"},
+            "the inventory does not read them there",
+            id="store-that-is-not-read",
+        ),
+    ],
+)
+def test_keys_that_would_be_lost_are_not_made(artists: Artists, store: object, message: str) -> None:
+    artists.environment["AWX_HOST"] = "https://awx.studio.example"
+    artists.studio.variables["nim_credential_store"] = store
+    run = artists.play("gateway_key")
+    assert run.code != 0
+    assert message in run.messages, run.printed
+    assert not (artists.studio.folder / "group_vars").exists()
+    assert artists.studio.control.count(action="CreateSecret") == 0

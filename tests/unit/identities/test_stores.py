@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import threading
 import typing as t
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from ansible_collections.budgetguard.techops.plugins.lookup import stored_vars
 from ansible_collections.budgetguard.techops.plugins.module_utils import _stores
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _tokens
@@ -303,3 +305,21 @@ def test_entries_replace_their_namesakes_and_can_be_taken_out() -> None:
     merged = _stores.merged(found, {"nim_identities": {"aws": {"key_id": "new"}}}, ["nim_identities.nvidia", "other"])
     assert merged == {"nim_identities": {"aws": {"key_id": "new"}}}
     assert found["other"] == 1
+
+
+def test_the_lookup_opens_a_store_once_for_many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_vars, "_last", {})
+    options = {"type": "hashi_vault", "url": "https://vault.studio.example", "token": "t", "prefix": "budgetguard"}
+    first = stored_vars._opened(options)
+    assert stored_vars._opened(dict(options)) is first
+    # Another store, another login, another process, and a login that may have ended.
+    assert stored_vars._opened({**options, "prefix": "other"}) is not first
+    first = stored_vars._opened(options)
+    monkeypatch.setenv("VAULT_NAMESPACE", "studio")
+    assert stored_vars._opened(options) is not first
+    first = stored_vars._opened(options)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert stored_vars._opened(options) is not first
+    first = stored_vars._opened(options)
+    monkeypatch.setattr(stored_vars, "KEPT_OPEN", -1.0)
+    assert stored_vars._opened(options) is not first
