@@ -62,11 +62,11 @@ def test_bars_have_the_colour_of_their_legend(page: Page, report: Path) -> None:
     )
     solid = [pair for pair in pairs if "estimate" not in pair[0] and "billed" not in pair[0]]
     assert [title for title, *_rest in solid] == ["FLUX Dev", "FLUX Kontext", "Llama 3.1", "SD 3.5 Large", "shared"]
-    assert all(bar == key for _title, bar, key, _height in solid)
+    assert all(drawn == key for _title, drawn, key, _height in solid)
     assert len({key for _title, _bar, key, _height in solid}) == len(solid)
     hatched = [pair for pair in pairs if pair[0].endswith("(estimate)")]
     assert hatched
-    assert all(bar.startswith('url("#costs-1-hatch-') and height > 3 for _title, bar, _key, height in hatched)
+    assert all(fill.startswith('url("#costs-1-hatch-') and height > 3 for _title, fill, _key, height in hatched)
 
 
 def test_keyboard_reads_each_day(page: Page, report: Path) -> None:

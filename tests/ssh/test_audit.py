@@ -169,7 +169,8 @@ def test_each_is_told_in_its_own_words(audited: Audited, name: str, text: str) -
 def test_facts_of_a_good_one(audited: Audited) -> None:
     row = audited.row("good")
     assert row["comfyui"] == {"version": "0.8.0", "commit": None}
-    assert row["companion"] == {"installed": True, "version": "1.2.3"}
+    never_used = {"last_use": None, "requests_today": None}
+    assert row["companion"] == {"installed": True, "version": "1.2.3", **never_used}
     assert row["disk"]["free_bytes"] > 0
     assert (row["config"]["mode"], row["config"]["key_file"]) == ("workstation:good", "current")
     assert {name: told["state"] for name, told in row["credentials"].items()} == {"aws": "same", "nvidia": "same"}
