@@ -371,6 +371,13 @@ class Source(t.Protocol):
         """Return what it tells."""
 
 
+class Metrics(t.Protocol):
+    """A cloud's metrics."""
+
+    def read(self, nodes: t.Sequence[str], now: float) -> dict[str, _usage_metrics.Counted]:
+        """Return what they tell of NIMs, by their names in the log."""
+
+
 def _source(module: AnsibleModule) -> Source:
     """Open the target's log. A cloud's library is loaded for a target of it only: the others take a second each."""
     options: Options = module.params
@@ -416,14 +423,24 @@ def _counted(
     options: Options, ask: _usage.Ask, seen: _usage.Seen, now: float
 ) -> tuple[dict[str, _usage_metrics.Counted], str | None]:
     """Return what metrics tell of the NIMs where the log does not, and why they do not."""
-    if options["provider"] != "aws" or not options["metrics"] or not ask.nodes or _usage.is_unbroken(seen):
+    has_metrics = options["provider"] in ("aws", "gcp")
+    if not has_metrics or not options["metrics"] or not ask.nodes or _usage.is_unbroken(seen):
         return {}, None
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_metrics import AwsMetrics
-
     try:
-        return AwsMetrics.connect(options).read([_usage.node_name(node) for node in ask.nodes], now), None
+        return _metrics(options).read([_usage.node_name(node) for node in ask.nodes], now), None
     except ProviderError as exc:
         return {}, str(exc)
+
+
+def _metrics(options: Options) -> Metrics:
+    """Open the target's metrics, with the library of its own cloud only."""
+    if options["provider"] == "aws":
+        from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_metrics import AwsMetrics
+
+        return AwsMetrics.connect(options)
+    from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_metrics import GcpMetrics
+
+    return GcpMetrics.connect(options)
 
 
 def main() -> None:
