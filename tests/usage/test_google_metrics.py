@@ -23,7 +23,7 @@ from tests.usage.logs import GcpLogs
 NODE = "flux-dev-a100-80gb"
 POD = f"nim-{NODE}-6f7c9d8b5-x2x4q"
 MINUTE = 60.0
-HEAD = {"name": f"nim-{NODE}", "node": "FLUX Dev", "gpu_tier": "a100-80gb", "state": "ready", "replicas": 1}
+HEAD = {"name": f"nim-{NODE}", "node": "FLUX Dev", "gpu_tier": "a100-80gb", "state": "running", "replicas": 1}
 URL = "http://10.0.0.5/flux-dev-a100-80gb"
 
 
