@@ -47,16 +47,18 @@ def counted(
     now: float,
     late: float,
     tells_busy: bool = False,
+    stale: float | None = None,
 ) -> Counted:
     """Read two metrics, both by the beginnings of their periods. What may still change, ``late`` says.
 
     A request counts whenever it is told. One before a gap does not, since the gap may hide another. ``tells_busy``:
     that the first metric is more than 0 in each period in which the NIM works, however long a request takes.
+    Nothing is known if there is no heartbeat in the last ``stale`` seconds: it may have worked since.
     """
     busy = frozenset(start for start, count in requests.items() if count > 0) if tells_busy else None
     used = max((start + period for start, count in requests.items() if count > 0), default=None)
     sure = {start for start in heartbeats if start + period <= now - late}
-    if not sure:
+    if not sure or (stale is not None and max(sure) + period < now - stale):
         return Counted(source, used, None, None, busy, period)
     newest = begin = max(sure)
     while begin - period in sure:

@@ -298,7 +298,8 @@ nims:
       type: str
       sample: gateway_log
     settled_until:
-      description: Up to when that is known. CloudWatch's metrics count after ten minutes and Cloud Monitoring's after four,
+      description:
+        - Up to when that is known. CloudWatch's metrics count after ten minutes and Cloud Monitoring's after four,
           since they may come late.
       type: str
       sample: "2026-11-28T17:59:00Z"

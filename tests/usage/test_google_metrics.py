@@ -15,8 +15,6 @@ import pytest
 from ansible_collections.budgetguard.techops.plugins.filter.nim_guard import nim_guard
 from ansible_collections.budgetguard.techops.plugins.module_utils import _usage
 from tests.sandbox import Sandbox
-from tests.sandbox.gcp.monitoring import CloudMonitoring
-from tests.sandbox.rest import ApiError
 from tests.unit.usage import day
 from tests.usage.logs import GcpLogs
 
@@ -188,7 +186,8 @@ def test_what_is_asked_of_google(metrics: Metrics) -> None:
         'resource.labels.container_name = "nim"',
     ]
     begin, end = (_usage.moment(asked[f"interval.{name}Time"]) for name in ("start", "end"))
-    assert begin is not None and end is not None
+    assert begin is not None
+    assert end is not None
     assert end - begin == pytest.approx(86400, abs=0.01)
 
 

@@ -35,6 +35,9 @@ LATE = 240.0
 WINDOW = 86400.0
 """How far back is looked, in seconds."""
 
+STALE = 900.0
+"""Seconds after which a metric that has ceased tells nothing any more."""
+
 GONE = 1800.0
 """Seconds for which a pod that tells nothing any more still counts as one that should."""
 
@@ -44,7 +47,7 @@ _DOING = "read the GPUs' duty cycle in Cloud Monitoring"
 _POD = re.compile(r"nim-([a-z0-9-]+)-[a-z0-9]+-[a-z0-9]{5}")
 """A pod of a Deployment: its name, that of the ReplicaSet, and five characters of its own."""
 
-_Series = t.Dict[float, float]
+_Series = dict[float, float]
 
 
 class GcpMetrics:
@@ -129,7 +132,7 @@ def _counted(gpus: t.Sequence[_Series], now: float) -> _usage_metrics.Counted:
             busy[start] = max(busy.get(start, 0.0), percent)
     spans = [(min(series), max(series) + GONE, series) for series in gpus]
     sure = {start for start in busy if all(start in series for first, last, series in spans if first <= start <= last)}
-    return _usage_metrics.counted(SOURCE, busy, sure, period=PERIOD, now=now, late=LATE, tells_busy=True)
+    return _usage_metrics.counted(SOURCE, busy, sure, period=PERIOD, now=now, late=LATE, tells_busy=True, stale=STALE)
 
 
-__all__ = ("GONE", "LATE", "METRIC", "PERIOD", "SOURCE", "WINDOW", "GcpMetrics")
+__all__ = ("GONE", "LATE", "METRIC", "PERIOD", "SOURCE", "STALE", "WINDOW", "GcpMetrics")

@@ -115,7 +115,7 @@ class CloudMonitoring(RestService):
         return self._account.project if name == "project_id" else labels[name]
 
     def _page(self, rows: list[tuple[Json, Any]], first: int, size: int) -> Json:
-        """Return so many points, those of one series together. A series that the page's end cuts goes on in the next."""
+        """Return so many points, those of one series together. One that is cut goes on in the next."""
         told: list[Json] = []
         before = None
         for labels, (end, percent) in rows[first : first + size]:
