@@ -42,7 +42,9 @@ class CloudMonitoring(RestService):
     ) -> None:
         self._account = account
         self._oauth = oauth
-        self.reset()
+        self._series: list[Json] = []
+        self._page_points = MOST_POINTS
+        self._errors: list[Json] = []
         super().__init__("google-monitoring", calls, interferences)
 
     def routes(self) -> list[Route]:
@@ -80,9 +82,7 @@ class CloudMonitoring(RestService):
 
     def reset(self) -> None:
         """Forget all points."""
-        self._series: list[Json] = []
-        self._page_points = MOST_POINTS
-        self._errors: list[Json] = []
+        self._series, self._page_points, self._errors = [], MOST_POINTS, []
 
     def _list(self, request: Request, _values: PathValues) -> Response:
         words = request.args
