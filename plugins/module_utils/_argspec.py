@@ -154,5 +154,6 @@ USAGE: ArgumentSpec = {
     "log_analytics_workspace_id": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_WORKSPACE_ID"])},
     "log_analytics_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_ENDPOINT"])},
     "logging_endpoint": {"type": "str"},
+    "monitoring_endpoint": {"type": "str"},
 }
 """A gateway's log, wherever a target keeps it."""

@@ -31,7 +31,11 @@ LONGEST_REQUEST_MINUTES = 15
 USUAL = 0.5
 """An hour of the week is one of usual use if the NIM was used in it in at least this part of the weeks before."""
 
-_SOURCES = {"nim_metrics": "by what it counts itself", "cloudwatch": "by CloudWatch's metrics"}
+_SOURCES = {
+    "nim_metrics": "by what it counts itself",
+    "cloudwatch": "by CloudWatch's metrics",
+    "cloud_monitoring": "by its GPU's duty cycle in Cloud Monitoring",
+}
 """How it is told where use is known from, if not from the gateway's log."""
 
 _HOUR = 3600.0

@@ -21,6 +21,8 @@ Row = dict[str, t.Any]
 _HEADINGS = ("NODE", "TARGET", "TIER", "DECISION", "IDLE SINCE", "SAVES PER HOUR", "REASON")
 _RIGHT = _HEADINGS.index("SAVES PER HOUR")
 _ORDER = (_guard.STOP, _guard.WARN, _guard.KEEP)
+_SAMPLED = frozenset({"cloud_monitoring"})
+"""Sources that look at a part of the time only."""
 
 
 class GuardError(ValueError):
@@ -190,8 +192,12 @@ def _use(
 def _or_looks(
     use: _guard.Use | None, nim: _guard.Nim, deployment: Mapping, looks: t.Sequence[Mapping]
 ) -> _guard.Use | None:
-    """Return the use by what the NIM has counted itself, where no log tells it."""
-    if use is None or (use.unbroken and use.settled_until is not None):
+    """Return the use by what the NIM has counted itself, where nothing better tells it.
+
+    A duty cycle is worse: a short request may fall between the seconds that it covers. So it counts only where there
+    are no looks, and a use that it has seen counts beside them.
+    """
+    if use is None or (use.unbroken and use.settled_until is not None and use.source not in _SAMPLED):
         return use
     if deployment["replicas"] != 1:
         # Copies count each for itself, and which one answers is not known.
@@ -199,6 +205,8 @@ def _or_looks(
     found = _looks.usage_of(looks, nim.target, deployment.get("endpoint"))
     if found is None:
         return use
+    if use.source in _SAMPLED and use.last_use is not None:
+        found["last_use"] = max(use.last_use, found["last_use"] or 0.0)
     return dataclasses.replace(use, **found, unbroken=True, used_hours=frozenset(), history_since=None)
 
 

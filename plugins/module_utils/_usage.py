@@ -376,21 +376,29 @@ def report(
 def _nims(ask: Ask, seen: Seen, counted: t.Mapping[str, _usage_metrics.Counted]) -> list[dict[str, t.Any]]:
     groups = seen.groups
     named = {item.node for item in groups or ()} | set(seen.last_use) | {node_name(node) for node in ask.nodes}
-    return [{**_nim(ask, seen, node), **_source(ask, seen, counted.get(node))} for node in sorted(named - {NOBODY})]
+    told = []
+    for node in sorted(named - {NOBODY}):
+        own = _nim(ask, seen, node)
+        told.append({**own, **_source(ask, seen, counted.get(node), own["recent"])})
+    return told
 
 
-def _source(ask: Ask, seen: Seen, counted: _usage_metrics.Counted | None) -> dict[str, t.Any]:
+def _source(
+    ask: Ask, seen: Seen, counted: _usage_metrics.Counted | None, recent: t.Mapping[str, t.Any]
+) -> dict[str, t.Any]:
     """Return what a NIM's use is known from, and what follows where that is not the log."""
     if is_unbroken(seen):
         settled = None if seen.settled_until is None else min(seen.settled_until, ask.until)
         return {"source": LOG, "settled_until": iso(settled)}
     if counted is None or counted.known_since is None:
         return {"source": None, "settled_until": None}
+    busy = counted.busy_seconds(ask.recent_since)
     return {
         "source": counted.source,
         "settled_until": iso(counted.settled_until),
         "last_use_at": iso(counted.last_use),
         "idle_since": iso(counted.last_use if counted.last_use is not None else counted.known_since),
+        "recent": {**recent, "busy_seconds": recent["busy_seconds"] if busy is None else busy},
     }
 
 

@@ -18,13 +18,24 @@ import typing as t
 class Counted:
     """What is known of one NIM. Times are seconds since 1970.
 
-    Everything from ``known_since`` to ``settled_until`` is known; both are None where nothing is.
+    Everything from ``known_since`` to ``settled_until`` is known; both are None where nothing is. ``busy`` are the
+    beginnings of the periods, of ``period`` seconds, in which it worked; None for a metric that does not tell.
     """
 
     source: str
     last_use: float | None
     known_since: float | None
     settled_until: float | None
+    busy: frozenset[float] | None = None
+    period: float = 60.0
+
+    def busy_seconds(self, since: float) -> float | None:
+        """Return in how many seconds, counted by whole periods, it worked since then. None if that is not known."""
+        if self.busy is None or self.known_since is None or self.settled_until is None:
+            return None
+        if self.known_since > since or self.settled_until <= since:
+            return None
+        return self.period * sum(start >= since for start in self.busy)
 
 
 def counted(
@@ -35,21 +46,26 @@ def counted(
     period: float,
     now: float,
     late: float,
+    tells_busy: bool = False,
+    stale: float | None = None,
 ) -> Counted:
     """Read two metrics, both by the beginnings of their periods. What may still change, ``late`` says.
 
-    A request counts whenever it is told. One before a gap does not, since the gap may hide another.
+    A request counts whenever it is told. One before a gap does not, since the gap may hide another. ``tells_busy``:
+    that the first metric is more than 0 in each period in which the NIM works, however long a request takes.
+    Nothing is known if there is no heartbeat in the last ``stale`` seconds: it may have worked since.
     """
+    busy = frozenset(start for start, count in requests.items() if count > 0) if tells_busy else None
     used = max((start + period for start, count in requests.items() if count > 0), default=None)
     sure = {start for start in heartbeats if start + period <= now - late}
-    if not sure:
-        return Counted(source, used, None, None)
+    if not sure or (stale is not None and max(sure) + period < now - stale):
+        return Counted(source, used, None, None, busy, period)
     newest = begin = max(sure)
     while begin - period in sure:
         begin -= period
     if used is not None and used <= begin:
         used = None
-    return Counted(source, None if used is None else min(used, now), begin, newest + period)
+    return Counted(source, None if used is None else min(used, now), begin, newest + period, busy, period)
 
 
 __all__ = ("Counted", "counted")

@@ -86,6 +86,8 @@ options:
       - Ask CloudWatch for the metrics of the load balancer about O(nodes), with O(provider=aws), where the log is not
         known as a whole. They tell when a NIM was asked for something, and not by whom.
       - They count C(GET) as well, so whoever looks whether a NIM is there keeps it in use.
+      - With O(provider=gcp) ask Cloud Monitoring for the duty cycle of the GPUs instead. It covers 10 seconds of each
+        minute, so a short request may not be seen.
     type: bool
     default: true
   log_path:
@@ -109,6 +111,11 @@ options:
     description:
       - Send the calls of Google's Cloud Logging to this address instead of Google's own. The environment variable
         E(CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING) does the same.
+    type: str
+  monitoring_endpoint:
+    description:
+      - Send the calls of Google's Cloud Monitoring to this address instead of Google's own. The environment variable
+        E(CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING) does the same.
     type: str
   region:
     description:
@@ -141,7 +148,7 @@ notes:
     Analytics Reader on the workspace, with Reader on the cluster where O(log_analytics_workspace_id) is not set; or
     Logs Viewer (C(roles/logging.viewer)) in the project.
   - With O(metrics) also C(cloudwatch:GetMetricData) and C(elasticloadbalancing:DescribeTargetGroups). CloudWatch wants
-    0.01 USD for 1,000 metrics, and two are read for each of O(nodes).
+    0.01 USD for 1,000 metrics, and two are read for each of O(nodes). On Google Cloud C(monitoring.timeSeries.list).
   - CloudWatch Logs Insights costs money by what it reads, about 0.005 USD for a gigabyte in us-east-1. A call reads the
     log three times; RV(log.bytes_scanned) tells how much that was.
   - Google allows 60 requests a minute in a project. A call makes one for each 1,000 lines since O(since), one for each
@@ -285,12 +292,15 @@ nims:
     source:
       description:
         - From what RV(nims[].idle_since) and RV(nims[].last_use_at) are known. V(gateway_log), V(cloudwatch) for the
-          metrics of the load balancer, or null if they are not, or only by a log that has gaps.
-        - V(cloudwatch) knows the last day at most. A minute without any metric is not known, and so is what was before.
+          metrics of the load balancer, V(cloud_monitoring) for the duty cycle of the GPUs, or null if they are not, or
+          only by a log that has gaps.
+        - Metrics know the last day at most. A minute without any metric is not known, and so is what was before.
       type: str
       sample: gateway_log
     settled_until:
-      description: Up to when that is known. Metrics count after ten minutes, since they may come late.
+      description:
+        - Up to when that is known. CloudWatch's metrics count after ten minutes and Cloud Monitoring's after four,
+          since they may come late.
       type: str
       sample: "2026-11-28T17:59:00Z"
     recent:
@@ -306,7 +316,9 @@ nims:
           type: int
           sample: 4
         busy_seconds:
-          description: For how long it worked on at least one of them. Null if that is not known.
+          description:
+            - For how long it worked on at least one of them. Null if that is not known.
+            - By V(cloud_monitoring) it is the whole minutes in which a GPU was seen to work.
           type: float
           sample: 61.5
 workstations:
@@ -371,6 +383,13 @@ class Source(t.Protocol):
         """Return what it tells."""
 
 
+class Metrics(t.Protocol):
+    """A cloud's metrics."""
+
+    def read(self, nodes: t.Sequence[str], now: float) -> dict[str, _usage_metrics.Counted]:
+        """Return what they tell of NIMs, by their names in the log."""
+
+
 def _source(module: AnsibleModule) -> Source:
     """Open the target's log. A cloud's library is loaded for a target of it only: the others take a second each."""
     options: Options = module.params
@@ -416,14 +435,24 @@ def _counted(
     options: Options, ask: _usage.Ask, seen: _usage.Seen, now: float
 ) -> tuple[dict[str, _usage_metrics.Counted], str | None]:
     """Return what metrics tell of the NIMs where the log does not, and why they do not."""
-    if options["provider"] != "aws" or not options["metrics"] or not ask.nodes or _usage.is_unbroken(seen):
+    has_metrics = options["provider"] in ("aws", "gcp")
+    if not has_metrics or not options["metrics"] or not ask.nodes or _usage.is_unbroken(seen):
         return {}, None
-    from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_metrics import AwsMetrics
-
     try:
-        return AwsMetrics.connect(options).read([_usage.node_name(node) for node in ask.nodes], now), None
+        return _metrics(options).read([_usage.node_name(node) for node in ask.nodes], now), None
     except ProviderError as exc:
         return {}, str(exc)
+
+
+def _metrics(options: Options) -> Metrics:
+    """Open the target's metrics, with the library of its own cloud only."""
+    if options["provider"] == "aws":
+        from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_metrics import AwsMetrics
+
+        return AwsMetrics.connect(options)
+    from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_metrics import GcpMetrics
+
+    return GcpMetrics.connect(options)
 
 
 def main() -> None:

@@ -76,6 +76,7 @@ GOOGLE = {
     "ListServiceAccountKeys": "iam.serviceAccountKeys.list",
     "SetIamPolicy": "resourcemanager.projects.setIamPolicy",
     "entries.list": "logging.logEntries.list",
+    "timeSeries.list": "monitoring.timeSeries.list",
 }
 
 #: Groups of API, as Azure writes them in front of a kind.

@@ -18,6 +18,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils import _ca, _u
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import (
     _azure_rights,
     _azure_usage,
+    _gcp_metrics,
     _gcp_rights,
     _gcp_usage,
 )
@@ -158,6 +159,8 @@ def _usage_of(cluster: Cluster) -> None:
     options = cluster.options(log_analytics_endpoint=cluster.sandbox.env["AZURE_LOG_ANALYTICS_ENDPOINT"])
     seen = connect(options).read(_usage.Ask(now - 3600, now), now)
     assert (seen.problems, seen.groups) == ((), [])
+    if cluster.cloud == "gcp":
+        assert _gcp_metrics.GcpMetrics.connect(options).read([], now) == {}
 
 
 def test_the_identities_role_of_google_is_exact(sandbox: Sandbox) -> None:

@@ -213,6 +213,13 @@ class SandboxControl:
         body = {"cloud": cloud, "lines": lines, "container": container, "delay_seconds": delay_seconds}
         self.request("POST", "container_log", body)
 
+    def gpu_metrics(self, **changes: Any) -> None:
+        """Change what Google's Cloud Monitoring knows: ``series`` with labels and points, ``page_points``, ``errors``.
+
+        Points are pairs of seconds since 1970 and percent.
+        """
+        self.request("POST", "gpu_metrics", changes)
+
     def resources(self, region: str | None = None) -> dict[str, Any]:
         """Names of what exists, or those of one region (empty if nothing is there).
 

@@ -100,6 +100,11 @@ class Clouds:
             for line in lines:
                 self.kube.logs.add(cluster, namespace, f"{container}-0", container, line, delay_seconds)
 
+    def change_gpu_metrics(self, changes: dict[str, Any]) -> None:
+        """Change what Google's Cloud Monitoring knows of GPUs. Raises ValueError."""
+        with STATE_LOCK:
+            self.gcp.monitoring.change(changes)
+
     def add_image(self, repository: str, tag: str) -> None:
         """Put an image into the organisation's own registry at NVIDIA."""
         with STATE_LOCK:

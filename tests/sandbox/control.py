@@ -45,6 +45,7 @@ class ControlApi:
             ("POST", "image"): self._add_image,
             ("POST", "azure_permissions"): self._set_azure_permissions,
             ("POST", "container_log"): self._add_container_lines,
+            ("POST", "gpu_metrics"): self._change_gpu_metrics,
             ("POST", "bill"): self._change_bill,
             ("GET", "defaults"): lambda _body: asdict(DEFAULTS),
             ("POST", "defaults"): self._change_defaults,
@@ -143,6 +144,10 @@ class ControlApi:
             lines,
             seconds("delay_seconds", body.get("delay_seconds", 0)),
         )
+        return {}
+
+    def _change_gpu_metrics(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._clouds.change_gpu_metrics(body)
         return {}
 
     def _change_bill(self, body: dict[str, Any]) -> dict[str, Any]:

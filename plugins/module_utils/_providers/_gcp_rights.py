@@ -78,6 +78,7 @@ _READONLY = [
     *_of("container.pods", "tell why a NIM does not run", "list", "getLogs"),
     *_of("container.events", "tell why a NIM does not run", "list"),
     *_of("logging.logEntries", "usage: what the gateway has logged", "list"),
+    *_of("monitoring.timeSeries", "usage: whether a GPU works, where the log does not tell", "list"),
 ]
 
 RIGHTS: dict[str, list[Right]] = {"deployer": _DEPLOYER, "identities": _IDENTITIES, "readonly": _READONLY}

@@ -50,6 +50,7 @@ COMPUTE_URL = "https://compute.googleapis.com/compute/v1/"
 IAM_URL = "https://iam.googleapis.com/"
 RESOURCE_MANAGER_URL = "https://cloudresourcemanager.googleapis.com/"
 LOGGING_URL = "https://logging.googleapis.com/"
+MONITORING_URL = "https://monitoring.googleapis.com/"
 
 ATTEMPTS = 6
 """Tries per call when Google throttles or fails in passing: together about half a minute."""
@@ -90,6 +91,7 @@ _FALLBACKS = {
     "iam_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM",),
     "resource_manager_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER",),
     "logging_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING",),
+    "monitoring_endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING",),
 }
 """The environment variables that count where an option is not set: those of google.cloud, then those of gcloud."""
 
@@ -150,6 +152,7 @@ class GcpSession:
         manager = _setting(options, "resource_manager_endpoint") or RESOURCE_MANAGER_URL
         self.resource_manager_url = manager.rstrip("/")
         self._logging_url = (_setting(options, "logging_endpoint") or LOGGING_URL).rstrip("/")
+        self.monitoring_url = (_setting(options, "monitoring_endpoint") or MONITORING_URL).rstrip("/")
         self._login = t.cast(t.Any, _Login(credentials))
         self._http = google.auth.transport.requests.AuthorizedSession(self._login)
         host = (_setting(options, "container_endpoint") or CONTAINER_HOST).rstrip("/")

@@ -13,6 +13,7 @@ from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.gcp.gke import KubernetesEngine
 from tests.sandbox.gcp.iam import Iam
 from tests.sandbox.gcp.logging import CloudLogging
+from tests.sandbox.gcp.monitoring import CloudMonitoring
 from tests.sandbox.gcp.oauth import GoogleAccount, GoogleOauth, google_error
 from tests.sandbox.gcp.projects import ResourceManager
 from tests.sandbox.gcp.quotas import ComputeQuotas
@@ -38,8 +39,10 @@ class GcpApplication:
         logging = CloudLogging(self.account, self._oauth, kube.logs, self._gke.places, calls, interferences)
         self.billing = BillingCatalog(self._oauth.check_google, google_error, calls, interferences)
         bills = BigQuery(self.account.project, self._oauth.check_google, google_error, ledger, calls, interferences)
-        # The paths of IAM are below those that GKE claims.
-        self._services = (bills, self._iam, projects, self._gke, self.quotas, logging, self.billing, self._oauth)
+        self.monitoring = CloudMonitoring(self.account, self._oauth, calls, interferences)
+        # The paths of IAM are below those that GKE claims, and those of Cloud Monitoring below the projects' own.
+        first = (bills, self._iam, self.monitoring, projects)
+        self._services = (*first, self._gke, self.quotas, logging, self.billing, self._oauth)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Google Cloud, by its path."""
@@ -67,6 +70,7 @@ class GcpApplication:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING": f"{url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_BIGQUERY": f"{url}/bigquery/v2/",
         }
@@ -75,4 +79,5 @@ class GcpApplication:
         """Forget all resources."""
         self._gke.reset()
         self.quotas.reset()
+        self.monitoring.reset()
         self.account.reset()
