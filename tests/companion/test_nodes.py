@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The nodes' execute() against the sandbox's NIMs over real connections. Torch is the one thing that is not real."""
+"""The nodes' execute() against the sandbox's NIMs over real connections.
+
+Torch is real where it is installed, and otherwise the one thing that is not: it takes gigabytes. What it was run with
+is in docs/companion.md.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ import asyncio
 import base64
 import dataclasses
 import datetime
+import importlib
+import importlib.util
+import io
 import json
 import ssl
 import sys
@@ -23,6 +30,7 @@ import pytest
 from aiohttp import web
 from budgetguard_companion import client, job, nodes, routes
 from budgetguard_companion.workstation import Workstation
+from PIL import Image
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _ca
 from tests.companion.studio import AWS, NVIDIA, PACKAGE, SECRETS, Place, gateway
@@ -84,19 +92,81 @@ def status(number: int, content: t.Any = None) -> Answer:
     return answer
 
 
-class Torch(types.ModuleType):
-    """Stands in for torch: a tensor is the array that it would be made of."""
+class Tensor:
+    """Stands in for a tensor that numpy cannot take as it is, as those on a GPU, of 16 bits or with a gradient."""
 
-    def from_numpy(self, array: t.Any) -> t.Any:
-        """Return the array, if torch would take it."""
+    def __init__(self, array: numpy.ndarray[t.Any, t.Any]) -> None:
+        self._array = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How long each dimension is."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> t.Any:
+        """What the numbers are."""
+        return self._array.dtype
+
+    def __array__(self, *_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
+        raise TypeError("can't convert this tensor to numpy. Use Tensor.cpu() to copy it to host memory first.")
+
+    def detach(self) -> Tensor:
+        """Leave the gradient behind."""
+        return self
+
+    cpu = float = bfloat16 = requires_grad_ = detach
+
+    def numpy(self) -> numpy.ndarray[t.Any, t.Any]:
+        """Return the array."""
+        return self._array
+
+
+class Torch(types.ModuleType):
+    """Stands in for torch, as far as the nodes and these tests call it."""
+
+    float32 = numpy.dtype("float32")
+
+    def from_numpy(self, array: t.Any) -> Tensor:
+        """Return the array as a tensor, if torch would take it."""
         assert isinstance(array, numpy.ndarray)
-        return array
+        return Tensor(array)
+
+    def is_tensor(self, value: t.Any) -> bool:
+        """Tell whether this is a tensor."""
+        return isinstance(value, Tensor)
+
+
+def tensor(shape: tuple[int, ...], value: float) -> t.Any:
+    """Return an image as ComfyUI may hand it over, which numpy does not take as it is; by the torch there is."""
+    plain = importlib.import_module("torch").from_numpy(numpy.full(shape, value, numpy.float32))
+    return plain.bfloat16().requires_grad_()
+
+
+def array_of(image: t.Any) -> numpy.ndarray[t.Any, t.Any]:
+    """Return the numbers of what a node gave out, which must be what ComfyUI calls an IMAGE."""
+    torch = importlib.import_module("torch")
+    assert torch.is_tensor(image)
+    assert image.dtype == torch.float32
+    assert (len(image.shape), image.shape[0], image.shape[3]) == (4, 1, 3)
+    numbers: numpy.ndarray[t.Any, t.Any] = image.numpy()
+    assert 0.0 <= numbers.min() <= numbers.max() <= 1.0
+    return numbers
+
+
+def pixel_in(body: dict[str, t.Any]) -> tuple[tuple[int, int], t.Any]:
+    """Return the size of the image that went along with a request, and its first pixel."""
+    head, _comma, content = body["image"].partition(",")
+    assert head == "data:image/png;base64"
+    image = Image.open(io.BytesIO(base64.b64decode(content)))
+    return image.size, image.getpixel((0, 0))
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Return a workstation without a config."""
-    monkeypatch.setitem(sys.modules, "torch", Torch("torch"))
+    if importlib.util.find_spec("torch") is None:
+        monkeypatch.setitem(sys.modules, "torch", Torch("torch"))
     monkeypatch.setattr(client, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(client, "LOOK_SECONDS", 300.0)  # A busy machine is no NIM that is down.
     base = tmp_path / "ComfyUI"
@@ -156,9 +226,9 @@ def test_makes_an_image_through_the_gateway(place: Place) -> None:
         nims.token = f"token-{CANARY}"
         place.give({**AWS, **gateway()}, endpoints_of(FLUX_Dev=[("aws", nims.entry("flux", auth="gateway"))]))
         image, said = await execute(place, "BudgetGuardNIM", provider="aws")
-        assert image.shape == (1, 16, 16, 3)
-        assert image.dtype == numpy.float32
-        assert numpy.allclose(image[0, 0, 0], numpy.array([259 % 256, 637 % 256, 371 % 256]) / 255)
+        numbers = array_of(image)
+        assert numbers.shape == (1, 16, 16, 3)
+        assert numpy.allclose(numbers[0, 0, 0], numpy.array([259 % 256, 637 % 256, 371 % 256]) / 255)
         assert said == "FLUX Dev on aws (flux): your choice."
         expected = {"prompt": "a red fox", "width": 1024, "height": 1024, "steps": 20, "cfg_scale": 3.5, "seed": 7}
         assert nims.asked == [("POST", "/flux/v1/infer", f"Bearer token-{CANARY}", expected)]
@@ -189,21 +259,25 @@ def test_the_studios_own_authority_is_believed_at_its_gateways_alone(place: Plac
     with_nims(scenario, tls)
 
 
-def test_an_image_goes_in_for_canny(place: Place) -> None:
-    """Canny needs an image, gets it as a PNG, and FLUX Dev takes none."""
+def test_an_image_goes_in_for_canny_depth_and_kontext(place: Place) -> None:
+    """They need an image and get the first of a batch as a PNG; FLUX Dev takes none."""
 
     async def scenario(nims: Nims) -> None:
         pairs = [("local", nims.entry("flux"))]
-        place.give(AWS, endpoints_of(FLUX_Canny=pairs, FLUX_Dev=pairs, FLUX_Kontext=pairs))
-        assert "needs an image" in await problem_of(place, "BudgetGuardNIM", nim="FLUX Canny")
-        batch = numpy.full((1, 8, 8, 3), 0.5, numpy.float32)
+        kinds = ("FLUX Canny", "FLUX Depth", "FLUX Kontext")
+        place.give(AWS, endpoints_of(FLUX_Canny=pairs, FLUX_Depth=pairs, FLUX_Dev=pairs, FLUX_Kontext=pairs))
+        for kind in kinds:
+            assert "needs an image" in await problem_of(place, "BudgetGuardNIM", nim=kind)
+        batch = tensor((2, 8, 12, 3), 0.5)
         assert "takes no image" in await problem_of(place, "BudgetGuardNIM", image=batch)
         assert nims.posts() == []
-        await execute(place, "BudgetGuardNIM", nim="FLUX Canny", image=batch)
-        await execute(place, "BudgetGuardNIM", nim="FLUX Kontext", image=batch)
-        canny, kontext = [body for _path, body in nims.posts()]
+        for kind in kinds:
+            image, _said = await execute(place, "BudgetGuardNIM", nim=kind, image=batch)
+            assert array_of(image).shape == (1, 16, 16, 3)
+        canny, depth, kontext = [body for _path, body in nims.posts()]
+        assert [pixel_in(body) for body in (canny, depth, kontext)] == [((12, 8), (128, 128, 128))] * 3
         assert (canny["mode"], canny["preprocess_image"]) == ("canny", True)
-        assert canny["image"].startswith("data:image/png;base64,iVBOR")
+        assert (depth["mode"], depth["preprocess_image"]) == ("depth", True)
         assert (kontext["aspect_ratio"], "width" in kontext) == ("match_input_image", False)
 
     with_nims(scenario)
@@ -301,7 +375,7 @@ def test_answers_come_in_pieces_and_are_written_down(place: Place) -> None:
 
     async def scenario(nims: Nims) -> None:
         async def slowly(_request: web.Request) -> web.StreamResponse:
-            picture = base64.b64encode(job.png_of(numpy.zeros((1, 8, 8, 3), numpy.float32))).decode()
+            picture = base64.b64encode(job.png_of(tensor((1, 8, 8, 3), 0.0))).decode()
             content = json.dumps({"artifacts": [{"base64": picture}], "filler": "x" * 300000}).encode()
             answer = web.StreamResponse()
             await answer.prepare(_request)
@@ -313,7 +387,7 @@ def test_answers_come_in_pieces_and_are_written_down(place: Place) -> None:
         nims.special["/flux/v1/infer"] = slowly
         place.give(AWS, endpoints_of(FLUX_Dev=[("local", nims.entry("flux"))]))
         image, _said = await execute(place, "BudgetGuardNIM", provider="local")
-        assert image.shape == (1, 8, 8, 3)
+        assert array_of(image).shape == (1, 8, 8, 3)
         nims.special["/flux/v1/infer"] = status(500)
         await problem_of(place, "BudgetGuardNIM", provider="local")
 
@@ -391,7 +465,7 @@ def test_without_credentials_inputs_are_passed_through(place: Place) -> None:
     """As the public documents say; where there is nothing to pass, the artist reads whom to call."""
 
     async def scenario(_nims: Nims) -> None:
-        batch = numpy.zeros((1, 8, 8, 3), numpy.float32)
+        batch = tensor((1, 8, 8, 3), 0.0)
         image, said = await execute(place, "BudgetGuardNIM", image=batch)
         assert image is batch
         assert said.startswith("⚠ Server Credentials Not Found - call your TechOps technician. The input was passed")

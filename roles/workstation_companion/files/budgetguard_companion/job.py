@@ -96,11 +96,14 @@ class Job:
 
 
 def png_of(pixels: t.Any) -> bytes:
-    """Return the first image of a batch [B,H,W,C] of numbers from 0 to 1 as PNG."""
+    """Return the first image of a batch [B,H,W,C] of numbers from 0 to 1 as PNG.
+
+    Numpy takes no tensor that is on a GPU, has a gradient, or is of bfloat16, and ComfyUI hands over any of them.
+    """
     import numpy
     from PIL import Image
 
-    first = numpy.asarray(pixels)[0]
+    first = pixels.detach().cpu().float().numpy()[0]
     whole = numpy.clip(first * 255.0 + 0.5, 0, 255).astype(numpy.uint8)
     buffer = io.BytesIO()
     Image.fromarray(whole).convert("RGB").save(buffer, format="PNG")
