@@ -34,7 +34,6 @@ USUAL = 0.5
 _SOURCES = {
     "nim_metrics": "by what it counts itself",
     "cloudwatch": "by CloudWatch's metrics",
-    "cloud_monitoring": "by its GPU's duty cycle in Cloud Monitoring",
 }
 """How it is told where use is known from, if not from the gateway's log."""
 

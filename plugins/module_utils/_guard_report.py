@@ -22,7 +22,9 @@ _HEADINGS = ("NODE", "TARGET", "TIER", "DECISION", "IDLE SINCE", "SAVES PER HOUR
 _RIGHT = _HEADINGS.index("SAVES PER HOUR")
 _ORDER = (_guard.STOP, _guard.WARN, _guard.KEEP)
 _SAMPLED = frozenset({"cloud_monitoring"})
-"""Sources that look at a part of the time only."""
+"""Sources that can show that a NIM was used, and never that it was not."""
+
+_UNSURE = "the GPU's duty cycle covers ten seconds of each minute, and a short request may fall between them"
 
 
 class GuardError(ValueError):
@@ -167,6 +169,8 @@ def _use(
     if own is not None and own.get("source") not in (None, _usage.LOG):
         # A cloud's metrics, because the log is not known as a whole.
         last = _usage.moment(own["last_use_at"])
+        if own["source"] in _SAMPLED:
+            return _guard.Use(last_use=last, problem=_UNSURE, in_flight=in_flight, in_flight_why=why)
         return _guard.Use(
             last_use=last,
             known_since=_usage.moment(own["idle_since"]),
@@ -194,10 +198,9 @@ def _or_looks(
 ) -> _guard.Use | None:
     """Return the use by what the NIM has counted itself, where nothing better tells it.
 
-    A duty cycle is worse: a short request may fall between the seconds that it covers. So it counts only where there
-    are no looks, and a use that it has seen counts beside them.
+    A use that a duty cycle has seen counts beside it.
     """
-    if use is None or (use.unbroken and use.settled_until is not None and use.source not in _SAMPLED):
+    if use is None or (use.unbroken and use.settled_until is not None):
         return use
     if deployment["replicas"] != 1:
         # Copies count each for itself, and which one answers is not known.
@@ -205,7 +208,7 @@ def _or_looks(
     found = _looks.usage_of(looks, nim.target, deployment.get("endpoint"))
     if found is None:
         return use
-    if use.source in _SAMPLED and use.last_use is not None:
+    if use.problem == _UNSURE and use.last_use is not None:
         found["last_use"] = max(use.last_use, found["last_use"] or 0.0)
     return dataclasses.replace(use, **found, unbroken=True, used_hours=frozenset(), history_since=None)
 

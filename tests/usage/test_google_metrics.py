@@ -191,11 +191,11 @@ def test_what_is_asked_of_google(metrics: Metrics) -> None:
     assert end - begin == pytest.approx(86400, abs=0.01)
 
 
-def test_the_guard_stops_by_zeros_and_keeps_what_has_a_gap(metrics: Metrics) -> None:
+def test_a_duty_cycle_shows_use_and_never_that_there_was_none(metrics: Metrics) -> None:
     metrics.put(range(240))
     found = metrics.decision()
-    assert (found["decision"], found["source"]) == ("stop", "cloud_monitoring")
-    assert found["reason"].endswith("(by its GPU's duty cycle in Cloud Monitoring)")
+    assert (found["decision"], found["known"], found["source"]) == ("keep", False, None)
+    assert "covers ten seconds of each minute" in found["reason"]
     # Another GPU of the NIM has worked lately.
     metrics.put(range(240), busy=(40,), accelerator_id="GPU-1")
     assert metrics.decision()["decision"] == "keep"

@@ -100,6 +100,11 @@ def test_late_metrics_with_a_gap(metrics: Metrics) -> None:
     assert metrics.ago(nim["settled_until"]) == 11
 
 
+def test_metrics_that_have_ended_tell_nothing_of_now(metrics: Metrics) -> None:
+    metrics.put("HealthyHostCount", range(45, 240))
+    assert (metrics.nim()["source"], metrics.nim()["idle_since"]) == (None, None)
+
+
 def test_nothing_is_known_without_the_heartbeat_and_nothing_before_a_gap(metrics: Metrics) -> None:
     metrics.put("RequestCountPerTarget", [200])
     nim = metrics.nim()

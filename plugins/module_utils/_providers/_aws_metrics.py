@@ -28,6 +28,9 @@ PERIOD = 60
 LATE = 600.0
 """Seconds for which a metric is not believed: it may come so much later."""
 
+STALE = 1800.0
+"""Seconds without a heartbeat after which nothing is known: the NIM may have worked since."""
+
 WINDOW = 86400.0
 """How far back is looked, in seconds."""
 
@@ -68,6 +71,7 @@ class AwsMetrics:
                 period=PERIOD,
                 now=now,
                 late=LATE,
+                stale=STALE,
             )
             for number, node in enumerate(groups)
         }
