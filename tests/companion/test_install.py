@@ -28,7 +28,7 @@ from tests.tools import layout
 ACTION = "budgetguard.techops.comfyui_companion"
 FILES = comfyui_companion.encoded(
     comfyui_companion.wanted_files(
-        {"src": str(PACKAGE), "key_path": "~/key", "time_limit": 60, "contact": "extension 4711"}
+        {"src": str(PACKAGE), "key_path": "~/key", "time_limit": 60, "contact": "extension 4711"}, "~/companion.token"
     )
 )
 
