@@ -28,7 +28,6 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_file im
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import is_windows, windows_path
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows_companion_file import (
     WindowsCompanion,
-    door_on_windows,
     encoded,
 )
 
@@ -103,7 +102,9 @@ class ActionModule(ActionBase):
         return self._tell(answer, folder)
 
     def _converge_windows(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        door = door_on_windows(options["key_path"], DOOR)
+        key = windows_path("key_path", options["key_path"], home=True)
+        options = {**options, "key_path": key}
+        door = ntpath.join(ntpath.dirname(key), DOOR)
         companion = WindowsCompanion(self, task_vars, options, door)
         files = wanted_files(options, door) if options["state"] == "present" else {}
         wheels = wheels_in(options["wheel_folder"]) if options["wheel_folder"] and files else None

@@ -14,9 +14,10 @@ description:
     below C(budgetguard/python). ComfyUI's environment stays as it is.
   - Takes one round trip to the workstation, and one more where wheels have to be brought along. On Windows one to look,
     and one more where something differs.
-  - Makes the token C(companion.token) beside the key, 0400; on Windows for ComfyUI's user, administrators and the system
-    alone, as all files of the companion. The companion asks for it, before it starts or stops a NIM,
+  - Makes the token C(companion.token) beside the key, 0400. The companion asks for it, before it starts or stops a NIM,
     where ComfyUI can be reached from the network. It is made on the workstation and never leaves it.
+  - On Windows, ComfyUI's user, administrators and the system have access to the companion's files and its token, and
+    nobody else.
   - Does not restart ComfyUI, because that would end what the artist is doing.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
@@ -58,8 +59,8 @@ options:
     default: ""
   comfyui_user:
     description:
-      - Who ComfyUI runs as on a Windows workstation, as for M(budgetguard.techops.comfyui_config). When empty, it is the
-        owner of O(comfyui_path).
+      - Who ComfyUI runs as on a Windows workstation, as for M(budgetguard.techops.comfyui_config).
+      - When empty, it is the owner of O(comfyui_path).
       - Without effect on other systems, where the task becomes that user.
     type: str
     default: ""

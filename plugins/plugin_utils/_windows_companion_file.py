@@ -12,7 +12,6 @@ import base64
 import dataclasses
 import inspect
 import json
-import ntpath
 import secrets
 import typing as t
 
@@ -52,7 +51,7 @@ class WindowsCompanion:
     :arg action: the action plugin, for its connection and become.
     :arg task_vars: the variables of its task.
     :arg options: the options of its task.
-    :arg door: where the token of the doorway is.
+    :arg door: where the token of the doorway is, as C(windows_path) has it.
     :raises WorkstationError: the collection ansible.windows is missing, or a path cannot be meant.
     """
 
@@ -61,7 +60,7 @@ class WindowsCompanion:
     ) -> None:
         self._options = options
         self._base = windows_path("comfyui_path", options["comfyui_path"])
-        self._door = windows_path("key_path", door, home=True)
+        self._door = door
         candidates = python_candidates(options["comfyui_path"], options["python"])
         self._python = WindowsPython(action, task_vars, candidates, [options["index_url"]])
 
@@ -192,8 +191,3 @@ def digests(files: Files) -> dict[str, str]:
 def encoded(files: Files) -> dict[str, str]:
     """Return contents in a form that JSON can hold."""
     return {name: base64.b64encode(content).decode("ascii") for name, content in files.items()}
-
-
-def door_on_windows(key_path: str, name: str) -> str:
-    """Return where the token is: beside the key."""
-    return ntpath.join(ntpath.dirname(key_path.replace("/", "\\")), name)

@@ -298,6 +298,7 @@ def test_every_kill_leaves_what_the_next_run_finishes() -> None:
 def test_paths_and_options_are_checked_before_anything_is_sent() -> None:
     host = Host()
     assert "on Windows it must be" in install(host, comfyui_path="/home/artist/ComfyUI")["msg"]
+    assert "key_path is 'studio.key'; on Windows it must be" in install(host, key_path="studio.key")["msg"]
     assert "must not have .." in install(host, comfyui_path=r"D:\x\..\ComfyUI")["msg"]
     assert "time_limit is 0" in install(host, time_limit=0)["msg"]
     assert "has no wheel of cryptography" in install(host, wheel_folder=str(PACKAGE))["msg"]
