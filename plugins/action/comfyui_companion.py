@@ -5,14 +5,14 @@
 """Install the companion into a workstation's ComfyUI. Documentation: plugins/modules/comfyui_companion.py.
 
 One round trip looks, decides and changes: the program that does it and all files go there together, some 40 KB. Only
-where wheels have to be brought along there is a second one.
+where wheels have to be brought along there is a second one. On Windows one looks, and one more changes what differs.
 """
 
 from __future__ import annotations
 
-import base64
 import inspect
 import json
+import ntpath
 import typing as t
 from pathlib import Path, PurePosixPath
 
@@ -25,7 +25,11 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts i
     check_path,
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_file import PosixWorkstation
-from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import is_windows
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import is_windows, windows_path
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows_companion_file import (
+    WindowsCompanion,
+    encoded,
+)
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "comfyui_path": {"type": "str", "required": True},
@@ -34,6 +38,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "time_limit": {"type": "int", "default": 300},
     "contact": {"type": "str", "default": ""},
     "python": {"type": "str", "default": ""},
+    "comfyui_user": {"type": "str", "default": ""},
     "unit": {"type": "str", "default": ""},
     "wheel_folder": {"type": "str", "default": ""},
     "index_url": {"type": "str", "no_log": True, "default": ""},
@@ -61,20 +66,18 @@ class ActionModule(ActionBase):
         required = [("state", "present", ("src",))]
         _validation, options = self.validate_argument_spec(ARGUMENT_SPEC, required_if=required)
         try:
-            result.update(self._converge(options))
+            result.update(self._converge(options, task_vars or {}))
         except WorkstationError as problem:
             result.update(failed=True, msg=str(problem))
         return result
 
-    def _converge(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        check_path("comfyui_path", options["comfyui_path"])
-        if is_windows(self):
-            raise WorkstationError(
-                "This action works on workstations with a POSIX shell; this connection is to Windows."
-            )
+    def _converge(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         if not 1 <= options["time_limit"] <= LONGEST_TIME_LIMIT:
             raise WorkstationError(f"time_limit is {options['time_limit']}; it must be from 1 to 3600 seconds.")
-        files = wanted_files(options) if options["state"] == "present" else {}
+        if is_windows(self):
+            return self._converge_windows(options, task_vars)
+        check_path("comfyui_path", options["comfyui_path"])
+        files = wanted_files(options, door_path(options["key_path"])) if options["state"] == "present" else {}
         wheels = wheels_in(options["wheel_folder"]) if options["wheel_folder"] and files else None
         workstation = PosixWorkstation(self, [options["index_url"]])
         if options["as_owner"]:
@@ -95,7 +98,19 @@ class ActionModule(ActionBase):
         answer = self._ask(workstation, sent)
         if answer["needs_wheels"]:
             answer = self._ask(workstation, {**sent, "wheels": encoded(wheels or {})})
-        return self._tell(answer, options)
+        folder = f"{options['comfyui_path'].rstrip('/')}/custom_nodes/{_companion_install.NAME}"
+        return self._tell(answer, folder)
+
+    def _converge_windows(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        key = windows_path("key_path", options["key_path"], home=True)
+        options = {**options, "key_path": key}
+        door = ntpath.join(ntpath.dirname(key), DOOR)
+        companion = WindowsCompanion(self, task_vars, options, door)
+        files = wanted_files(options, door) if options["state"] == "present" else {}
+        wheels = wheels_in(options["wheel_folder"]) if options["wheel_folder"] and files else None
+        answer = companion.converge(files, wheels, bool(self._task.check_mode))
+        base = windows_path("comfyui_path", options["comfyui_path"])
+        return self._tell(answer, ntpath.join(base, "custom_nodes", _companion_install.NAME))
 
     def _ask(self, workstation: PosixWorkstation, sent: dict[str, t.Any]) -> dict[str, t.Any]:
         """Run the program on the workstation. Raises WorkstationError."""
@@ -113,7 +128,7 @@ class ActionModule(ActionBase):
             raise WorkstationError(answer["problem"])
         return answer
 
-    def _tell(self, answer: dict[str, t.Any], options: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _tell(self, answer: dict[str, t.Any], folder: str) -> dict[str, t.Any]:
         """Return the result: what was, or in check mode would be, done."""
         changed = bool(answer["steps"]) or answer["library"] in ("installed", "removed")
         told = {
@@ -121,7 +136,7 @@ class ActionModule(ActionBase):
             "steps": answer["steps"],
             "python": answer["python"],
             "library": answer["library"],
-            "path": f"{options['comfyui_path'].rstrip('/')}/custom_nodes/{_companion_install.NAME}",
+            "path": folder,
             "restart_needed": any(step.endswith(".py") for step in answer["steps"]),
         }
         if self._task.diff:
@@ -134,8 +149,8 @@ class ActionModule(ActionBase):
         return told
 
 
-def wanted_files(options: dict[str, t.Any]) -> dict[str, bytes]:
-    """Return all files of the companion, by path below its folder. Raises WorkstationError."""
+def wanted_files(options: dict[str, t.Any], door: str) -> dict[str, bytes]:
+    """Return all files of the companion, by path below its folder; its token is in C(door). Raises WorkstationError."""
     source = Path(options["src"])
     files = {
         path.relative_to(source).as_posix(): path.read_bytes()
@@ -149,7 +164,7 @@ def wanted_files(options: dict[str, t.Any]) -> dict[str, bytes]:
     settings = {
         "key_path": options["key_path"],
         "time_limit": options["time_limit"],
-        "token_path": door_path(options["key_path"]),
+        "token_path": door,
         "contact": options["contact"],
     }
     return {**files, SETTINGS: (json.dumps(settings, indent=2) + "\n").encode()}
@@ -169,11 +184,6 @@ def wheels_in(folder: str) -> dict[str, bytes]:
             f"pip download --only-binary :all: --python-version 3.12 --dest {folder} {_companion_install.LIBRARY}"
         )
     return found
-
-
-def encoded(files: t.Mapping[str, bytes]) -> dict[str, str]:
-    """Return contents in a form that JSON can hold."""
-    return {name: base64.b64encode(content).decode("ascii") for name, content in files.items()}
 
 
 def answer_in(told: t.Sequence[str]) -> dict[str, t.Any] | None:

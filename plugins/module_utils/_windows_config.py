@@ -351,11 +351,11 @@ class Change:
         content = self._not_raced()
         copy = ntpath.join(self.folder, self.aside)
         if self.system.kind(copy) is None:
-            self._save(copy, content, "aside")
+            self.save(copy, content, "aside")
 
     def _config(self) -> None:
         self._not_raced(may_be_missing=True)
-        self._save(self.path, self.content, "config")
+        self.save(self.path, self.content, "config")
 
     def _config_mode(self) -> None:
         self._not_raced()
@@ -366,7 +366,7 @@ class Change:
     def _config_remove(self) -> None:
         self._not_raced()
         with _failing("config remove"):
-            self._patiently(lambda: self.system.remove(self.path))
+            self.patiently(lambda: self.system.remove(self.path))
 
     def _key_keep(self) -> None:
         others = lines_of(self.system.read(self.key)) if self.system.kind(self.key) else []
@@ -378,13 +378,13 @@ class Change:
     def _key_remove(self) -> None:
         with _failing("key remove"):
             if self.system.kind(self.key):
-                self._patiently(lambda: self.system.remove(self.key))
+                self.patiently(lambda: self.system.remove(self.key))
 
     def _save_key(self, lines: t.Sequence[str]) -> None:
         content = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-        self._save(self.key, content, "key", read_only=True)
+        self.save(self.key, content, "key", read_only=True)
 
-    def _save(self, path: str, content: bytes, what: str, read_only: bool = False) -> None:
+    def save(self, path: str, content: bytes, what: str, read_only: bool = False) -> None:
         """Write beside the file, wait until the disk has it, and put it in the file's place at once."""
         entries = access(self.user, read_only=read_only)
         folder, name = ntpath.split(path)
@@ -397,14 +397,14 @@ class Change:
             self._require_private(temporary, what, read_only)
             self._require_file(path, what)
             with _failing(f"{what} rename"):
-                self._patiently(lambda: self.system.replace(temporary, path))
+                self.patiently(lambda: self.system.replace(temporary, path))
         except BaseException:
             with contextlib.suppress(OSError):
                 self.system.remove(temporary)
             raise
         self._sweep(folder, name)
 
-    def _patiently(self, act: t.Callable[[], None]) -> None:
+    def patiently(self, act: t.Callable[[], None]) -> None:
         """Do something that fails while another program reads the file."""
         for attempt in range(BUSY_ATTEMPTS):
             try:
@@ -813,6 +813,10 @@ class Windows:
     def remove(self, path: str) -> None:
         """Remove a file."""
         pathlib.Path(path).unlink()
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder with nothing in it."""
+        pathlib.Path(path).rmdir()
 
     def wait(self, seconds: float) -> None:
         """Wait."""

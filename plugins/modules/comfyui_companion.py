@@ -12,9 +12,12 @@ description:
   - Brings the custom node C(budgetguard_companion) into ComfyUI's folder C(custom_nodes), upgrades it or removes it.
   - Finds ComfyUI's own Python, and where that has no C(cryptography) library installs one for the companion alone,
     below C(budgetguard/python). ComfyUI's environment stays as it is.
-  - Takes one round trip to the workstation, and one more where wheels have to be brought along.
+  - Takes one round trip to the workstation, and one more where wheels have to be brought along. On Windows one to look,
+    and one more where something differs.
   - Makes the token C(companion.token) beside the key, 0400. The companion asks for it, before it starts or stops a NIM,
     where ComfyUI can be reached from the network. It is made on the workstation and never leaves it.
+  - On Windows, ComfyUI's user, administrators and the system have access to the companion's files and its token, and
+    nobody else.
   - Does not restart ComfyUI, because that would end what the artist is doing.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
@@ -22,7 +25,7 @@ options:
   comfyui_path:
     description:
       - ComfyUI's base folder on the workstation, the one with C(main.py), or the one given to C(--base-directory).
-      - Absolute, or starting with C(~/) or C(~user/).
+      - Absolute, or starting with C(~/) or C(~user/). On Windows a drive and a path, or a share.
     type: str
     required: true
   src:
@@ -50,11 +53,21 @@ options:
     description:
       - ComfyUI's own Python on the workstation. When empty, it is the one that O(unit) starts, or the one of C(.venv)
         or C(venv) in or beside O(comfyui_path), or C(python3) if that has what ComfyUI needs.
+      - On Windows, when empty, it is C(..\python_embeded\python.exe), C(.venv\Scripts\python.exe), or
+        C(venv\Scripts\python.exe) below O(comfyui_path). It does the work there, too.
+    type: str
+    default: ""
+  comfyui_user:
+    description:
+      - Who ComfyUI runs as on a Windows workstation, as for M(budgetguard.techops.comfyui_config).
+      - When empty, it is the owner of O(comfyui_path).
+      - Without effect on other systems, where the task becomes that user.
     type: str
     default: ""
   unit:
     description:
       - A systemd service such as V(comfyui.service) that starts ComfyUI. Its Python is taken.
+      - Without effect on Windows.
     type: str
     default: ""
   wheel_folder:
@@ -73,6 +86,7 @@ options:
     description:
       - Find out who owns O(comfyui_path), and become that user for the rest. This costs one more round trip.
       - Needs C(become) with a user that may become the owner, as C(root) may. Without C(become) it does nothing.
+      - Without effect on Windows.
     type: bool
     default: false
   force:
@@ -101,7 +115,9 @@ attributes:
       - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: full
   action:
-    description: Runs on the controller; on the workstation any Python from 3.8 on does what is to be done.
+    description:
+      - Runs on the controller; on the workstation any Python from 3.8 on does what is to be done.
+      - On Windows that is ComfyUI's own Python, which C(ansible.windows.win_command) starts.
     support: full
   async:
     description: Supports being used with C(async).
@@ -117,7 +133,7 @@ attributes:
     support: full
   platform:
     description: Workstations it works on.
-    platforms: posix
+    platforms: posix, windows
     support: full
 seealso:
   - module: budgetguard.techops.comfyui_config
@@ -131,6 +147,13 @@ EXAMPLES = r"""
   become: true
   become_user: artist
 
+- name: Install the companion on a Windows workstation, as an administrator
+  budgetguard.techops.comfyui_companion:
+    comfyui_path: D:\ComfyUI_windows_portable\ComfyUI
+    comfyui_user: STUDIO\artist
+    key_path: ~\AppData\Local\BudgetGuard\studio.key
+    src: "{{ role_path }}/files/budgetguard_companion"
+
 - name: Take it away
   budgetguard.techops.comfyui_companion:
     comfyui_path: /home/artist/ComfyUI
@@ -141,7 +164,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: What was, or in check mode would be, done with the companion's files and its token.
+  description:
+    - What was, or in check mode would be, done with the companion's files and its token.
+    - On Windows C(access) and a folder, too, when others may use that folder.
   returned: success
   type: list
   elements: str

@@ -238,7 +238,7 @@ def find_python(base: Path, asked: str, unit: str) -> Python:
     candidates = python_candidates(base, asked, unit)
     for path in candidates:
         if os.access(path, os.X_OK) and not Path(path).is_dir():
-            seen = _look(path, base)
+            seen = look_at(path, base)
             if seen is None or (not seen["comfyui"] and not asked):
                 continue
             if tuple(seen["version"]) < OLDEST:
@@ -249,7 +249,8 @@ def find_python(base: Path, asked: str, unit: str) -> Python:
     )
 
 
-def _look(path: str, base: Path) -> dict[str, t.Any] | None:
+def look_at(path: str, base: Path) -> dict[str, t.Any] | None:
+    """Return what a Python has, or None if it does not answer. The base folder is ComfyUI's."""
     said = _output([path, "-I", "-B", "-c", LOOK, str(base.joinpath(*LIBRARIES))])
     try:
         seen = json.loads(said)
@@ -286,7 +287,7 @@ def install_library(base: Path, python: Python, wheels: t.Mapping[str, str] | No
         if not refuse_folder(folder, "it"):
             folder.mkdir(mode=0o700)
     new = parent / f".{python.tag}.{secrets.token_hex(6)}.new"
-    source = ["--index-url", index] if index else []
+    source: list[str] = []
     try:
         new.mkdir(mode=0o700)
         if wheels is not None:
@@ -295,7 +296,7 @@ def install_library(base: Path, python: Python, wheels: t.Mapping[str, str] | No
             for name, content in wheels.items():
                 (folder / Path(name).name).write_bytes(base64.b64decode(content))
             source = ["--no-index", "--find-links", str(folder)]
-        _pip(python, new / "libraries", source)
+        run_pip(python.path, new / "libraries", source, index)
         final = parent / python.tag
         if final.exists():
             shutil.rmtree(final)
@@ -304,8 +305,12 @@ def install_library(base: Path, python: Python, wheels: t.Mapping[str, str] | No
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _pip(python: Python, target: Path, source: t.Sequence[str]) -> None:
-    command = [python.path, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-compile"]
+def run_pip(python: str, target: Path, source: t.Sequence[str], index: str) -> None:
+    """Have pip install the library into a folder. Raises InstallError.
+
+    The index goes by the environment, because its address may hold a password, and all users can list processes.
+    """
+    command = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-compile"]
     command += ["--no-cache-dir", "--only-binary", ":all:", "--target", str(target), *source, REQUIREMENT]
     try:
         done = subprocess.run(
@@ -315,15 +320,16 @@ def _pip(python: Python, target: Path, source: t.Sequence[str]) -> None:
             stderr=subprocess.STDOUT,
             timeout=PIP_SECONDS,
             check=False,
+            env={**os.environ, "PIP_INDEX_URL": index} if index else None,
         )
     except (OSError, subprocess.TimeoutExpired):
-        raise InstallError(f"pip of '{python.path}' did not come to an end.") from None
+        raise InstallError(f"pip of '{python}' did not come to an end.") from None
     if done.returncode:
         said = " ".join(done.stdout.decode("utf-8", "replace").split())[-SAID_LETTERS:]
         # An index's address may hold a password.
         said = re.sub(r"//[^/\s@]+@", "//(hidden)@", said)
         raise InstallError(
-            f"{LIBRARY} could not be installed for ComfyUI's Python '{python.path}'. Without a network, put its wheels "
+            f"{LIBRARY} could not be installed for ComfyUI's Python '{python}'. Without a network, put its wheels "
             f"into a folder and set workstation_companion_wheel_folder. pip said: {said}"
         )
 

@@ -52,6 +52,13 @@ WINDOWS_FAILURES = {
     "config access": NO_ACCESS_LISTS.format(path="{config}") + ". The old config stays",
     "config rename": "another program keeps {config} open; close ComfyUI, or run this again",
     "config remove": "another program keeps {config} open; close ComfyUI, or run this again",
+    "companion access": NO_ACCESS_LISTS.format(path="the companion's files"),
+    "companion open": "another program keeps a file of the companion open; close ComfyUI, then run this again",
+    "companion other": "the companion's files cannot be changed",
+    "companion rename": "another program keeps a file of the companion open; close ComfyUI, then run this again",
+    "companion temporary": "the name of a temporary file of the companion is taken; someone may be interfering",
+    "companion type": "the place of a file of the companion is taken by a link or a folder; remove it",
+    "companion write": "a file of the companion cannot be written, the disk may be full",
     "key_folder missing": "the folder of {key} cannot be kept in its place while the key is written",
     "key_folder type": "the folder of {key} is a symbolic link or a junction; give the real path",
     "key access": NO_ACCESS_LISTS.format(path="{key}") + ". No key was written",
@@ -137,16 +144,18 @@ class WindowsWorkstation:
         if answer.get("raced"):
             return False
         if "failed" in answer:
-            raise WorkstationError(self._explain(str(answer["failed"]), facts, str(answer.get("said", ""))))
+            raise WorkstationError(explain(str(answer["failed"]), str(answer.get("said", "")), facts, self._hide))
         return True
 
     def _run(self, request: Mapping[str, Any], secret: bytes = b"") -> dict[str, Any]:
         return self._python.run(program_text(), data=json.dumps(request), secret=secret, name="comfyui_config")
 
-    def _explain(self, word: str, facts: WindowsFacts, said: str) -> str:
-        meaning = WINDOWS_FAILURES.get(word, f"the step failed: {word}")
-        for name, path in (("{config}", facts.path), ("{key}", facts.key or "")):
-            meaning = meaning.replace(name, quoted(path))
-        for secret in self._hide:
-            said = said.replace(secret, "(hidden)")
-        return f"Not written: {meaning}." + (f" The workstation said: {said}" if said else "")
+
+def explain(word: str, said: str, facts: WindowsFacts, hide: Iterable[str]) -> str:
+    """Return a sentence for a word of the program, with what the workstation said but for the secrets in it."""
+    meaning = WINDOWS_FAILURES.get(word, f"the step failed: {word}")
+    for name, path in (("{config}", facts.path), ("{key}", facts.key or "")):
+        meaning = meaning.replace(name, quoted(path))
+    for secret in filter(None, hide):
+        said = said.replace(secret, "(hidden)")
+    return f"Not written: {meaning}." + (f" The workstation said: {said}" if said else "")

@@ -45,6 +45,11 @@ def load(name: str, program: str) -> t.Any:
 def answer(request: t.Mapping[str, t.Any], system: t.Any = None) -> dict[str, t.Any]:
     """Return what both programs say. The first one alone calls Windows, by C(system)."""
     config = load("budgetguard_config", request["programs"]["config"])
+    if "companion" in request:
+        install = load("budgetguard_install", request["programs"]["install"])
+        companion = load("budgetguard_companion_installer", request["programs"]["companion"])
+        told: dict[str, t.Any] = companion.answer(request["companion"], config, install, system or config.Windows())
+        return told
     probe = load("budgetguard_probe", request["programs"]["probe"])
     facts = config.run(request["config"], system or config.Windows(), os.environ)
     return {"config": facts, "probe": probe.answer(request["probe"])}

@@ -20,15 +20,16 @@ import yaml
 from ansible_collections.budgetguard.techops.plugins.action import comfyui_companion
 from ansible_collections.budgetguard.techops.plugins.modules import comfyui_companion as documentation
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _companion_install as install
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows_companion_file import encoded
 from tests.companion.studio import PACKAGE
 from tests.ssh.playing import Outcome, Stage, make_comfyui
 from tests.ssh.test_rollout import PLAYBOOK, configured, inventory
 from tests.tools import layout
 
 ACTION = "budgetguard.techops.comfyui_companion"
-FILES = comfyui_companion.encoded(
+FILES = encoded(
     comfyui_companion.wanted_files(
-        {"src": str(PACKAGE), "key_path": "~/key", "time_limit": 60, "contact": "extension 4711"}
+        {"src": str(PACKAGE), "key_path": "~/key", "time_limit": 60, "contact": "extension 4711"}, "~/companion.token"
     )
 )
 
@@ -228,7 +229,7 @@ def wheel(version: str = "99.0") -> dict[str, str]:
         )
         archive.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{name}.dist-info/RECORD", "")
-    return comfyui_companion.encoded({path.name: path.read_bytes()})
+    return encoded({path.name: path.read_bytes()})
 
 
 def test_brings_the_library_from_wheels(bare: Path) -> None:

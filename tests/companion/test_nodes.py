@@ -101,7 +101,7 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """How long each dimension is."""
-        return self._array.shape
+        return tuple(self._array.shape)
 
     @property
     def dtype(self) -> t.Any:

@@ -11,6 +11,7 @@ workstation for it is read by the connection, so no PowerShell is needed.
 from __future__ import annotations
 
 import base64
+import json
 import re
 import typing as t
 from pathlib import Path
@@ -106,6 +107,22 @@ def test_play_writes_rotates_and_shows_no_secret_however_much_it_prints(
     encoded = [base64.b64encode(line.encode()).decode() for line in lines]
     for secret in (old, new, examples.CANARY, examples.KEY, examples.PREVIOUS_KEY, *encoded):
         assert all(secret.rstrip("=") not in text for text in texts)
+
+
+def test_the_role_of_the_companion_finds_windows_defaults(play: t.Callable[..., Outcome], tmp_path: Path) -> None:
+    role = {"ansible.builtin.include_role": {"name": "budgetguard.techops.workstation_companion"}}
+    action = "budgetguard.techops.comfyui_companion"
+    checked = play("--check", variables={}, tasks=[role]).require_success().of("ws-1", action)
+    done = play("-vvvvv", variables={}, tasks=[role]).require_success()
+    assert done.of("ws-1", action)["steps"] == checked["steps"]
+    assert done.of("ws-1", action)["steps"][-1] == f"create {windows_host.KEY.replace('studio.key', 'companion.token')}"
+    again = play(variables={}, tasks=[role]).require_success()
+    assert again.changed() == set()
+    files = windows_host.FakeWindows.load((tmp_path / "workstation").read_text(encoding="utf-8")).files()
+    token = next(content for path, content in files.items() if path.endswith("companion.token")).decode().strip()
+    assert token not in done.printed
+    settings = next(content for path, content in files.items() if path.endswith("settings.json"))
+    assert json.loads(settings)["key_path"] == windows_host.KEY_PATH
 
 
 def test_missing_collection_is_named_before_anything_is_sent(play: t.Callable[..., Outcome], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import base64
 import collections.abc
 import contextlib
 import dataclasses
+import inspect
 import json
 import ntpath
 import re
@@ -21,10 +22,19 @@ import typing as t
 from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
 
-from ansible_collections.budgetguard.techops.plugins.action import comfyui_config, comfyui_config_info
+from ansible_collections.budgetguard.techops.plugins.action import (
+    comfyui_companion,
+    comfyui_config,
+    comfyui_config_info,
+)
 from ansible_collections.budgetguard.techops.plugins.module_utils import _windows_config
 from ansible_collections.budgetguard.techops.plugins.module_utils._windows_config import Entry, Security
-from ansible_collections.budgetguard.techops.plugins.plugin_utils import _windows_file
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import (
+    _companion_install,
+    _windows_companion,
+    _windows_file,
+    _windows_probe,
+)
 
 ARTIST, ADMIN, GUEST = "S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-500", "S-1-5-21-1-2-3-1002"
 USERS_GROUP = "S-1-5-32-545"
@@ -69,11 +79,45 @@ class Node:
     age: float = 0.0
 
 
+class FakePython:
+    """ComfyUI's own Python: what it has, and a pip that leaves files as it does, for who ran it alone."""
+
+    path = PYTHON
+
+    def __init__(self, system: FakeWindows) -> None:
+        self.system = system
+        self.seen: dict[str, t.Any] = {
+            "library": True,
+            "comfyui": True,
+            "pip": True,
+            "tag": "cpython-312",
+            "version": [3, 12],
+        }
+        self.wheels: list[str] | None = None
+        self.problem = ""
+
+    def look(self, base: str) -> dict[str, t.Any]:
+        own = ntpath.join(base, "budgetguard", "python", self.seen["tag"], "cryptography", "fernet.py")
+        return {**self.seen, "library": self.seen["library"] or self.system.kind(own) == "file"}
+
+    def pip(self, target: str, wheels: str | None) -> None:
+        assert self.system.kind(target) == "folder"
+        if self.system.admin:
+            assert ARTIST not in {entry.sid for entry in self.system.security(target).entries or []}
+        self.wheels = None if wheels is None else self.system.names(wheels)
+        if self.problem:
+            raise _companion_install.InstallError(self.problem)
+        mine = [Entry(self.system.me, FULL)]
+        self.system.put_folder(target + r"\cryptography", self.system.me, mine)
+        self.system.put_file(target + r"\cryptography\fernet.py", b"class Fernet: pass", self.system.me, mine)
+
+
 class FakeWindows:
     """Has the methods of C(_windows_config.Windows)."""
 
     def __init__(self, runs_as: str = ADMIN, admin: bool = True) -> None:
         self.me, self.admin = runs_as, admin
+        self.python = FakePython(self)
         self.nodes: dict[str, Node] = {}
         self.spelling: dict[str, str] = {}
         self.homes = {ARTIST: r"C:\Users\artist"}
@@ -245,13 +289,24 @@ class FakeWindows:
         self._wait_for_reader(target)
         self._change()
         node = self._must(source)
+        assert node.kind == "file" or self._find(target) is None, "Windows replaces no folder"
         del self.nodes[ntpath.normcase(source)]
         self._put(target, node)
+        above = ntpath.normcase(source) + "\\"
+        for path in [path for path in self.nodes if path.startswith(above)]:
+            self._put(target + self.spelling[path][len(source) :], self.nodes.pop(path))
 
     def remove(self, path: str) -> None:
         self._wait_for_reader(path)
         self._change()
         self._must(path)
+        del self.nodes[ntpath.normcase(path)]
+
+    def remove_folder(self, path: str) -> None:
+        self._change()
+        assert self._must(path).kind == "folder"
+        assert not self.names(path), "Windows removes no folder with something in it"
+        assert not any(ntpath.normcase(path) == ntpath.normcase(folder) for folder in self.held), "it is held open"
         del self.nodes[ntpath.normcase(path)]
 
     def wait(self, seconds: float) -> None:
@@ -323,6 +378,10 @@ class Host:
         self.connection = Connection()
         self.before_call: t.Callable[[dict[str, t.Any]], None] = lambda request: None
 
+    def companion(self, check: bool = False, diff: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        """Run comfyui_companion."""
+        return self._run(comfyui_companion.ActionModule, "comfyui_companion", options, check, diff)
+
     def configure(self, check: bool = False, diff: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """Run comfyui_config."""
         return self._run(comfyui_config.ActionModule, "comfyui_config", options, check, diff)
@@ -376,14 +435,19 @@ def answer_win_command(
         message = f"Failed to run: '{python}': CreateProcessW() failed (..., Win32ErrorCode 2)"
         return {"failed": True, "changed": False, "rc": 2, "msg": message}
     assert words[:3] == ["-I", "-B", "-c"]
-    size = re.fullmatch(
-        r"import sys;exec\(compile\(sys\.stdin\.buffer\.read\((\d+)\),'comfyui_config','exec'\)\)", words[3]
-    )
+    size = re.fullmatch(r"import sys;exec\(compile\(sys\.stdin\.buffer\.read\((\d+)\),'(\w+)','exec'\)\)", words[3])
     assert size, words
     stdin = arguments["stdin"].encode()
-    assert stdin[: int(size[1])].decode() == _windows_file.program_text()
-    request = json.loads(stdin[int(size[1]) :])
+    program, request = stdin[: int(size[1])].decode(), json.loads(stdin[int(size[1]) :])
     before_call(request)
-    answer = _windows_config.run(request, system, environment)
+    if size[2] == "comfyui_companion":
+        assert program == inspect.getsource(_windows_probe)
+        modules = (_windows_config, _companion_install, _windows_companion)
+        assert list(request["programs"].values()) == [inspect.getsource(module) for module in modules]
+        request = request["companion"]
+        answer = _windows_companion.answer(request, _windows_config, _companion_install, system, system.python)
+    else:
+        assert (size[2], program) == ("comfyui_config", _windows_file.program_text())
+        answer = _windows_config.run(request, system, environment)
     # A login script of the workstation may print before it.
     return {"changed": True, "rc": 0, "stdout": f"hello\r\n{json.dumps(answer)}\r\n", "stderr": ""}
