@@ -26,7 +26,7 @@ def wait(account: Account, *names: str, timeout: float = 60.0, interval: float =
 
 
 def test_the_phases_come_in_order(account: Account) -> None:
-    account.control.defaults(startup_seconds=3)
+    account.control.defaults(startup_seconds=9)
     account.run(FLUX, state="started", wait=False)
     waiter, lines = wait(account, FLUX_NAME)
     assert waiter.problems() == {}
@@ -40,7 +40,7 @@ def _words(lines: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_no_poll_makes_more_than_two_calls(account: Account, count: int) -> None:
-    account.control.defaults(startup_seconds=2)
+    account.control.defaults(startup_seconds=8)
     names = NAMES[:count]
     account.run(*(FLUX, LLAMA, SD)[:count], state="started", wait=False)
     provider = account.provider()
