@@ -169,17 +169,9 @@ class KubeClient:
     # ---- one call ------------------------------------------------------------------------------------------------
 
     def _json(
-        self,
-        doing: str,
-        method: str,
-        path: str,
-        query: t.Mapping[str, str] | None = None,
-        *,
-        headers: t.Mapping[str, str] | None = None,
-        body: t.Mapping[str, t.Any] | None = None,
+        self, doing: str, method: str, path: str, query: t.Mapping[str, str] | None = None, **more: t.Any
     ) -> dict[str, t.Any]:
-        answer = self._call(doing, method, path, query, headers=headers, body=body)
-        return t.cast(dict[str, t.Any], json.loads(answer))
+        return t.cast(dict[str, t.Any], json.loads(self._call(doing, method, path, query, **more)))
 
     def _call(
         self,
