@@ -193,6 +193,7 @@ def _pool(monkeypatch: pytest.MonkeyPatch, proxy: str, without: str) -> urllib3.
 def test_the_proxy_is_that_of_the_environment_but_for_networks_in_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _pool(monkeypatch, "artist:pass%40word@proxy:3128", "localhost")
     assert isinstance(found, urllib3.ProxyManager)
+    assert found.proxy is not None
     assert (found.proxy.scheme, found.proxy.host, found.proxy.port) == ("http", "proxy", 3128)
     assert found.proxy_headers == urllib3.make_headers(proxy_basic_auth="artist:pass@word")
     assert type(_pool(monkeypatch, "http://proxy:3128", "localhost,10.0.0.0/8")) is urllib3.PoolManager
