@@ -17,8 +17,8 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import action_loader
 
+from ansible_collections.budgetguard.techops.plugins.action import stored_vars, vaulted_vars
 from ansible_collections.budgetguard.techops.plugins.module_utils._identities import VARIABLES, Record, parts
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._stores import STORE, open_store, read_variables
@@ -95,19 +95,11 @@ class ActionModule(ActionBase):
         _carry_out(identities, wish, options, variables)
         return {**result, "changed": identities.changed, "ready": True, **_told(identities, identities.problems)}
 
-    def other(self, name: str, arguments: dict[str, t.Any], task_vars: Variables) -> dict[str, t.Any]:
-        """Return the result of another action of this collection, in this process and with this task's check mode."""
+    def other(self, kind: type[ActionBase], arguments: dict[str, t.Any], task_vars: Variables) -> dict[str, t.Any]:
+        """Return the result of another action, in this process and with this task's check mode."""
         task = self._task.copy()
         task.args = arguments
-        action = action_loader.get(
-            f"budgetguard.techops.{name}",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
+        action = kind(task, self._connection, self._play_context, self._loader, self._templar, None)
         found: dict[str, t.Any] = action.run(task_vars=task_vars)
         return found
 
@@ -131,6 +123,7 @@ def _told(identities: Identities | None, problems: list[str]) -> dict[str, t.Any
         "done": identities.done if identities else [],
         "notes": identities.notes if identities else [],
         "problems": problems,
+        "due": identities.due if identities else [],
         "identities": identities.own if identities else {},
         "studio_identities": identities.shared if identities else {},
     }
@@ -212,10 +205,10 @@ class Place:
                 "path": f"{self._options['inventory_dir']}/{folder}/{FILE}",
                 "vault_id": self._options["vault_id"] or None,
             }
-            result = self._action.other("vaulted_vars", {**where, **what}, self._task_vars)
+            result = self._action.other(vaulted_vars.ActionModule, {**where, **what}, self._task_vars)
         else:
             where = {"store": self._options["store"], "name": self._name(shared)}
-            result = self._action.other("stored_vars", {**where, **what}, self._task_vars)
+            result = self._action.other(stored_vars.ActionModule, {**where, **what}, self._task_vars)
         if result.get("failed"):
             raise NotKeptError(str(result["msg"]))
         return bool(result["changed"])

@@ -192,6 +192,14 @@ problems:
   type: list
   elements: str
   sample: []
+due:
+  description:
+    - The providers whose stored key the workstation is not known to hold, or that leave an earlier identity behind. Run
+      it with O(state=delivered) when the workstation has its config.
+  returned: always
+  type: list
+  elements: str
+  sample: [aws]
 ready:
   description: Whether the store takes records. Nothing was done where it does not.
   returned: always

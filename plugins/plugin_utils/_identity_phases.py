@@ -98,6 +98,11 @@ class Identities:
     def _known(self) -> Record:
         return self.shared if self._wish.wide else self.own
 
+    @property
+    def due(self) -> list[str]:
+        """Return the providers of which this workstation has to see to the second phase."""
+        return _identities.to_deliver(self._known) if self._wish.acts else []
+
     # The first phase: a key where one is needed, tried and kept.
 
     def provide(self, given: Records, nvidia_problem: str = "") -> None:
