@@ -148,7 +148,8 @@ requirements:
   - azure-identity >= 1.19, azure-mgmt-containerservice and kubernetes (Azure)
   - google-auth >= 2.35, google-cloud-container and kubernetes (Google Cloud)
 notes:
-  - Needs the libraries of the clouds for the Python that runs Ansible.
+  - Needs the libraries of the clouds for the Python that runs Ansible. Variables of the environment with which a cloud
+    is logged in to are those of C(ansible-playbook); the keyword C(environment) does not count.
   - RV(identities) and RV(studio_identities) hold secrets, so set C(no_log=true) on the task, and tell RV(done),
     RV(notes) and RV(problems) with another one.
 seealso:

@@ -44,6 +44,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers imp
 
 Options = t.Mapping[str, t.Any]
 
+_PLUGINS = Path(__file__).resolve().parents[1]
+
 
 @dataclasses.dataclass(frozen=True)
 class Cloud:
@@ -123,7 +125,9 @@ class Unforeseen:
         """Take over any error that is no request to stop."""
         if not isinstance(error, Exception):
             return False
-        last = traceback.extract_tb(trace)[-1]
+        frames = traceback.extract_tb(trace)
+        ours = [frame for frame in frames if _PLUGINS in Path(frame.filename).resolve().parents]
+        last = (ours or frames)[-1]
         self.text = (
             f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}, which is a defect of this "
             "collection; please report it"

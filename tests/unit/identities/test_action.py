@@ -220,7 +220,7 @@ def failing(error: BaseException) -> t.Callable[..., t.Any]:
     [
         (ProviderError("AWS says a/secret/key"), "ws-01: AWS says ***. Nothing was changed."),
         (MissingLibraryError("boto3", None), "Failed to import the required Python library (boto3)"),
-        (KeyError("a/secret/key"), "KeyError in test_action.py, line "),
+        (KeyError("a/secret/key"), "KeyError in _identity_clouds.py, line "),
     ],
 )
 def test_the_errors_of_a_cloud_are_told_without_secrets(
@@ -254,6 +254,6 @@ def test_a_request_to_stop_is_no_error_of_a_cloud(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Killed):
         _identity_clouds.refusal("aws", {}, None, 0)
     monkeypatch.setattr(_identity_clouds._credential_trial, "try_out", failing(OSError("a/secret/key")))
-    assert _identity_clouds.refusal("aws", {}, None, 0).startswith("OSError in test_action.py, line ")
+    assert _identity_clouds.refusal("aws", {}, None, 0).startswith("OSError in _identity_clouds.py, line ")
     monkeypatch.setattr(_identity_clouds._credential_trial, "try_out", failing(ProviderError("it has ended")))
     assert _identity_clouds.refusal("aws", {}, None, 0) == "it has ended"
