@@ -12,6 +12,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.aws.account import Account
 from tests.clusters.cluster import SETTINGS, Cluster
 from tests.playbooks.studio import Studio
 from tests.unit.usage import day
@@ -20,7 +21,7 @@ HOUR = 3600.0
 WEBHOOK_SECRET = "CaNaRyHook81Zr0QmTvX3"
 
 
-def replicas(cluster: Cluster) -> dict[str, int]:
+def replicas(cluster: Cluster | Account) -> dict[str, int]:
     """Return how many copies of each NIM should run."""
     return {name: status.replicas for name, status in cluster.info().items()}
 
@@ -37,6 +38,13 @@ def looked_at_before(cluster: Cluster, path: Path) -> dict[str, t.Any]:
     return look
 
 
+def assert_looked_at_again(path: Path, look: dict[str, t.Any]) -> None:
+    """Make sure that a look is kept with the time of a new one, and nothing has been counted in between."""
+    (kept,) = json.loads(path.read_text())["looks"]
+    assert (kept["first_look_at"], kept["changed_at"]) == (look["first_look_at"], None)
+    assert kept["looked_at"] > look["looked_at"]
+
+
 def written_stops(log: Path) -> dict[str, tuple[t.Any, ...]]:
     """Return what the guards have written of each target; both of two guards may have."""
     entries = [json.loads(line) for line in log.read_text().splitlines()]
@@ -49,13 +57,16 @@ def written_stops(log: Path) -> dict[str, tuple[t.Any, ...]]:
 def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     now = time.time()
     studio.control.defaults(condition_age_seconds=30 * HOUR)
-    gcp, azure = Cluster(studio.sandbox, "gcp"), Cluster(studio.sandbox, "azure")
+    gcp, azure, aws = Cluster(studio.sandbox, "gcp"), Cluster(studio.sandbox, "azure"), Account(studio.sandbox)
     gcp.run("FLUX Dev@a100-80gb", "Llama 3.1@l4", "SD 3.5 Large@a100-80gb", state="started")
     azure.run("Llama 3.1@a10", state="started")
+    aws.run("Llama 3.1@l4", state="started")
     idle, silent, busy = "llama-3-1-l4", "sd-3-5-large-a100-80gb", "flux-dev-a100-80gb"
     lines = [day.line(now - ago * HOUR, node=node) for ago in (28, 20) for node in (idle, silent)]
     studio.control.container_log("gcp", [*lines, day.line(now - 20 * 60, node=busy)])
+    studio.control.container_log("aws", [line for line in lines if silent not in line])
     studio.targets = {
+        "aws-us-east-1": studio.target("us-east-1"),
         "gcp-us-central1": dict(SETTINGS["gcp"]),
         "azure-eastus": dict(SETTINGS["azure"]),
         "gcp-of-others": {**SETTINGS["gcp"], "project": "somebody-elses"},
@@ -77,7 +88,7 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     checked = studio.play("guard", "--check")
     assert checked.failed == unread, checked.printed
     assert studio.writes() == 0
-    assert checked.changed["gcp-us-central1"] == 1, checked.printed
+    assert (checked.changed["gcp-us-central1"], checked.changed["aws-us-east-1"]) == (1, 1), checked.printed
     assert "Nothing is stopped: this run only tells." in checked.messages
     # From the prices of the sandbox's cloud, or the collection's list.
     assert re.search(r"Llama 3\.1 +gcp-us-central1 +l4 +stop +\S+ +\d+\.\d\d USD", checked.messages), checked.printed
@@ -94,11 +105,9 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
             lambda words: studio.play("guard", *words, "-e", json.dumps({"guard_prices": [price]})), (["-vvv"], [])
         )
     assert [run.failed, other.failed] == [unread, unread], run.printed + other.printed
-    assert replicas(gcp) == {**before, "nim-llama-3-1-l4": 0}
-    assert replicas(azure) == {"nim-llama-3-1-a10": 0}, run.printed
-    (kept,) = json.loads(looks.read_text())["looks"]
-    assert (kept["first_look_at"], kept["changed_at"]) == (look["first_look_at"], None)
-    assert kept["looked_at"] > look["looked_at"]
+    after = [{**before, "nim-llama-3-1-l4": 0}, {"nim-llama-3-1-a10": 0}, {"nim-llama-3-1-l4": 0}]
+    assert [replicas(one) for one in (gcp, azure, aws)] == after, run.printed
+    assert_looked_at_again(looks, look)
     for text in (
         "Llama 3.1 gcp-us-central1 l4 stop",
         "0.71 USD",
@@ -106,6 +115,7 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
         "SD 3.5 Large gcp-us-central1 a100-80gb keep (not known)",
         "/v1/metrics answers 404",
         "Llama 3.1 azure-eastus a10 stop",
+        "Llama 3.1 aws-us-east-1 l4 stop",
         "gcp-of-others: cannot be read, so nothing on it is stopped",
         "The webhook did not take it: it does not answer.",
     ):
@@ -115,10 +125,12 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     assert {name for each in (run, other) for name, count in each.changed.items() if count} == {
         "gcp-us-central1",
         "azure-eastus",
+        "aws-us-east-1",
     }
     assert written_stops(log) == {
         "gcp-us-central1": ("nim-llama-3-1-l4", True, "gateway_log"),
         "azure-eastus": ("nim-llama-3-1-a10", True, "nim_metrics"),
+        "aws-us-east-1": ("nim-llama-3-1-l4", True, "gateway_log"),
     }
     assert log.stat().st_mode & 0o777 == 0o640
     assert WEBHOOK_SECRET not in run.printed
