@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.aws.account import Account
 from tests.clusters.cluster import SETTINGS, Cluster
-from tests.playbooks.studio import Studio
+from tests.playbooks.studio import Run, Studio
 from tests.unit.usage import day
 
 HOUR = 3600.0
@@ -66,7 +66,6 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     studio.control.container_log("gcp", [*lines, day.line(now - 20 * 60, node=busy)])
     studio.control.container_log("aws", [line for line in lines if silent not in line])
     studio.targets = {
-        "aws-us-east-1": studio.target("us-east-1"),
         "gcp-us-central1": dict(SETTINGS["gcp"]),
         "azure-eastus": dict(SETTINGS["azure"]),
         "gcp-of-others": {**SETTINGS["gcp"], "project": "somebody-elses"},
@@ -85,18 +84,20 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     # Azure's log cannot be read, so its NIM is asked what it counts itself.
     studio.control.fault("Query_Execute", "InsufficientAccessError", status=403, times=None)
     unread = ["azure-eastus", "gcp-of-others"]
-    checked = studio.play("guard", "--check")
+    checked = studio.play("guard", "--check", "-e", json.dumps(budgets_of(studio)))
     assert checked.failed == unread, checked.printed
     assert studio.writes() == 0
-    assert (checked.changed["gcp-us-central1"], checked.changed["aws-us-east-1"]) == (1, 1), checked.printed
+    assert (checked.changed["gcp-us-central1"], checked.changed["azure-eastus"]) == (1, 0), checked.printed
+    assert_spend_that_cannot_be_read_stops_nothing(studio, checked)
     assert "Nothing is stopped: this run only tells." in checked.messages
     # From the prices of the sandbox's cloud, or the collection's list.
     assert re.search(r"Llama 3\.1 +gcp-us-central1 +l4 +stop +\S+ +\d+\.\d\d USD", checked.messages), checked.printed
     assert not log.exists()
-    assert re.search(r"Llama 3\.1 azure-eastus a10 keep \S+ .* \(by what it counts itself\)", checked.messages)
+    assert re.search(r"Llama 3\.1 azure-eastus a10 warn \S+ .* \(by what it counts itself\)", checked.messages)
     looks = studio.folder / "exports" / "budgetguard_guard_looks.json"
     assert not looks.exists()
     look = looked_at_before(azure, looks)
+    studio.targets["aws-us-east-1"] = studio.target("us-east-1")
 
     price = {"target": "gcp-us-central1", "node": "Llama 3.1", "gpu_tier": "l4", "hourly": 0.71, "currency": "USD"}
     # Two guards at once decide upon the same stops, and neither minds the other.
@@ -136,26 +137,23 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     assert WEBHOOK_SECRET not in run.printed
     assert WEBHOOK_SECRET not in (studio.folder / "ansible.log").read_text()
 
-    written = log.read_text()
-    azure.run("Llama 3.1@a10", state="started")
-    looks.unlink()
-    spend_that_cannot_be_read_stops_nothing(studio)
-    assert log.read_text() == written
 
-
-def spend_that_cannot_be_read_stops_nothing(studio: Studio) -> None:
+def budgets_of(studio: Studio) -> dict[str, t.Any]:
+    """Return variables with budgets, and spend that is read: Azure's is all there, and Google's has no table."""
     studio.control.bill("azure", late_days=0)
-    studio.control.clear_calls()
-    budgets = {"guard_look_up_spend": True, "guard_budgets": [{"target": "azure-*", "monthly": 0.01}, {"monthly": 9e9}]}
-    budgets["spend_cache_path"] = str(studio.folder / "spend.json")
-    again = studio.play("guard", "-e", json.dumps(budgets))
+    return {
+        "guard_look_up_spend": True,
+        "guard_budgets": [{"target": "azure-*", "monthly": 0.01}, {"monthly": 9e9}],
+        "spend_cache_path": str(studio.folder / "spend.json"),
+    }
+
+
+def assert_spend_that_cannot_be_read_stops_nothing(studio: Studio, run: Run) -> None:
+    """Make sure that a run with these budgets has read spend, and told what is not known of it."""
     for text in (
         "of 0.01 USD of this month are spent",
-        "its use is not known: cannot read the gateway",
         "spend: gcp-of-others: what was billed is not known: spend_bigquery_table is not set",
         "per month: not all of its spend is known, so what is not known stops nothing",
     ):
-        assert text in again.messages, again.printed
+        assert text in run.messages, run.printed
     assert [call["service"] for call in studio.control.calls() if call["service"] == "azure-costs"] != []
-    assert set(again.changed.values()) == {0}, again.printed
-    assert studio.writes() == 0
