@@ -173,6 +173,7 @@ USAGE: ArgumentSpec = {
     "log_path": {"type": "path"},
     "log_analytics_workspace_id": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_WORKSPACE_ID"])},
     "log_analytics_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_ENDPOINT"])},
+    "prometheus_query_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_PROMETHEUS_QUERY_ENDPOINT"])},
     "logging_endpoint": {"type": "str"},
     "monitoring_endpoint": {"type": "str"},
 }
