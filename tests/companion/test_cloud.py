@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from budgetguard_companion.cloud import Cloud
 from budgetguard_companion.cloudnodes import AskError, CloudNodes
-from budgetguard_companion.fleet import STARTING, STOPPED, UNKNOWN
+from budgetguard_companion.fleet import STARTING, STOPPED, STOPPING, UNKNOWN
 from budgetguard_companion.workstation import Workstation
 
+from tests.companion.machine import Machine, make_machine
 from tests.companion.published import Fields, prepare, secret_parts
 from tests.companion.studio import NVIDIA, PACKAGE, SECRETS, Place
 from tests.sandbox import Sandbox
@@ -32,6 +33,7 @@ class Bench:
         self.sandbox = sandbox
         self.cloud = cloud
         self.fields, self.target = prepare(sandbox, cloud)
+        self.machine = make_machine(sandbox, cloud)
         (folder / "ComfyUI" / "custom_nodes" / PACKAGE.name).mkdir(parents=True)
         self.place = Place(folder / "ComfyUI", folder / "keys" / "studio.key")
         self.give(self.fields)
@@ -39,6 +41,7 @@ class Bench:
         sandbox.control.clear_calls()
         self.workstation = Workstation(self.place.base, self.place.base / "custom_nodes" / PACKAGE.name, {})
         self.nodes = CloudNodes(self.workstation, Cloud(sandbox.env))
+        self.environment = sandbox.env
 
     def give(self, fields: Fields) -> None:
         """Give the workstation these credentials and what was published."""
@@ -51,12 +54,18 @@ class Bench:
 
     async def shown(self) -> dict[str, t.Any]:
         """Return how the page sees the NIM. Nothing secret and no address may be there."""
-        status = await CloudNodes(self.workstation, Cloud(self.sandbox.env)).status()
-        text = json.dumps(status)
-        assert not [secret for secret in (*SECRETS, *secret_parts(self.fields)) if secret in text]
-        assert "://" not in text
+        status = await CloudNodes(self.workstation, Cloud(self.environment)).status()
+        self.look_for_secrets(json.dumps(status))
         [row] = status["cloud_nodes"]
         return t.cast("dict[str, t.Any]", row)
+
+    def look_for_secrets(self, text: str) -> None:
+        """Fail if something secret is in what may be seen, in what the companion wrote, or an address where none is."""
+        assert "://" not in text
+        files = [path for path in (self.workstation.ledger.path,) if path.exists()]
+        seen = text + "".join(path.read_text() for path in files)
+        secrets = (*SECRETS, *secret_parts(self.fields), *self.machine.secrets)
+        assert not [secret for secret in secrets if secret in seen]
 
     def writes(self) -> list[dict[str, t.Any]]:
         """Return what changed something: the calls of artists alone, as the deployer is quiet now."""
@@ -84,14 +93,34 @@ def test_starts_and_stops_with_the_artists_identity(bench: Bench) -> None:
     asyncio.run(start_and_stop(bench))
     rows = [json.loads(line) for line in bench.workstation.ledger.path.read_text().splitlines()]
     assert [(row["kind"], row["name"]) for row in rows] == [("stop", bench.target["name"])]
-    bench.sandbox.control.clear_calls()
     asyncio.run(be_refused(bench))
     assert bench.writes() == []
+    asyncio.run(log_in_as_the_machine(bench, bench.machine))
+
+
+async def log_in_as_the_machine(bench: Bench, machine: Machine) -> None:
+    """Start and stop without a key, by what the machine's own metadata service gives; say so where it gives nothing."""
+    bench.give({"Identity": machine.identity})
+    async with machine.serving():
+        bench.environment = {**bench.sandbox.env, **machine.environment}
+        bench.nodes = CloudNodes(bench.workstation, Cloud(bench.environment))
+        await start_and_stop(bench)
+        logins = len(machine.asked)
+        await bench.nodes.status()
+        assert len(machine.asked) == logins
+        bench.give({"Identity": machine.identity[:-1] + ("1" if machine.identity[-1] == "0" else "0")})
+        assert str((await bench.shown())["problem"]).endswith("in its config: call your TechOps technician.")
+    bench.give({"Identity": machine.identity})
+    machine.port = 9
+    bench.environment = {**bench.sandbox.env, **machine.environment}
+    said = str((await bench.shown())["problem"])
+    assert "has no key for" in said
+    assert said.endswith("no metadata service answers on this machine: call your TechOps technician.")
 
 
 async def start_and_stop(bench: Bench) -> None:
     """Start a NIM, and stop it."""
-    assert (await bench.shown())["state"] == STOPPED
+    assert (await bench.shown())["state"] in (STOPPED, STOPPING)
     assert bench.writes() == []
     said = await bench.nodes.start(bench.asked)
     assert said["text"].endswith("starts: ready in about 30 minutes.")
@@ -108,7 +137,8 @@ async def start_and_stop(bench: Bench) -> None:
     assert len(bench.writes()) == 1
     await bench.nodes.stop({**bench.asked, "confirmed": True})
     assert len(bench.writes()) == 2
-    assert (await bench.shown())["state"] in (STOPPED, "stopping")
+    assert (await bench.shown())["state"] in (STOPPED, STOPPING)
+    bench.sandbox.control.clear_calls()
 
 
 async def be_refused(bench: Bench) -> None:
@@ -133,7 +163,7 @@ async def be_refused(bench: Bench) -> None:
     assert "key" in await problem()
     assert "call your TechOps technician" in await problem()
     bench.give({"Identity": "itself"})
-    assert "is known to" in await problem()
+    assert "cannot log in by itself: the identity in the config is no" in await problem()
     bench.give({name: ""})
     settings = bench.place.base / "custom_nodes" / PACKAGE.name / "settings.json"
     settings.write_text(json.dumps({"key_path": str(bench.place.key_file), "contact": "extension 4711"}))
