@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _activity
-from tests.companion.studio import AWS, PACKAGE, Place, gateway, nodes
+from tests.companion.studio import AWS, CONTACT, PACKAGE, Place, gateway, nodes
 from tests.unit.workstation.examples import CANARY
 
 NOW = datetime.datetime(2026, 11, 28, 15, 0, tzinfo=datetime.timezone.utc)
@@ -424,7 +424,7 @@ def test_a_start_counts_down(bench: Bench) -> None:
         row = (await bench.nodes.status())["cloud_nodes"][0]
         assert (row["ready_in_minutes"], row["problem"]) == (
             0,
-            "It takes longer than 30 minutes: call your TechOps technician.",
+            f"It takes longer than 30 minutes: call your TechOps technician ({CONTACT}).",
         )
 
     asyncio.run(scenario())

@@ -194,7 +194,11 @@ function questionBox() {
 
 function tokenBox(typed) {
     const form = element("form", "", "bgc-question");
-    const label = element("label", "ComfyUI can be reached from the network. To start and stop NIMs, type this workstation's token: ");
+    const label = element(
+        "label",
+        "ComfyUI can be reached from the network. To start and stop NIMs, type this workstation's token. " +
+            "Your TechOps technician knows it: ",
+    );
     const field = element("input");
     field.id = "budgetguard-token";
     field.type = "password";
