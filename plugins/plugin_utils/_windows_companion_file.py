@@ -149,6 +149,7 @@ def decide(found: t.Mapping[str, t.Any], files: Files, state: str) -> Decision:
     there: dict[str, str] = found["files"]
     if state == "absent":
         steps = [f"remove {name}" for name in sorted(there)] or (["remove ."] if found["has_folder"] else [])
+        steps += [f"remove {path}" for path in found["written"]]
         steps += [f"remove {facts.key}"] if facts.has_key_file else []
         return Decision(steps, door=facts.has_key_file, packages="removed" if found["has_libraries"] else "absent")
     library = _library(found)
