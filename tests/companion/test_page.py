@@ -181,6 +181,7 @@ def modes(page: Page, place: Place, tmp_path: Path) -> None:
     press(page, "LOWEST PRICE")
     page.wait("app.graph._nodes[0].budgetguardText?.includes('0.0400 USD per image')")
     assert widget(page, "provider") == "nvidia-hosted"
+    assert page.run("app.graph._nodes[0].budgetguardGood") is True
     page.run("app.canvas.ds.reset(); app.canvas.ds.offset = [420, 120]; app.canvas.setDirty(true, true); null")
     page.picture(tmp_path / "lowest_price.png")
     add_node(page)
@@ -194,6 +195,7 @@ def modes(page: Page, place: Place, tmp_path: Path) -> None:
     assert widget(page, "mode") == "LOWEST PRICE"
     press(page, "LOCAL")
     page.wait("app.graph._nodes[0].budgetguardText?.includes('does not run on a machine of the studio')")
+    assert page.run("app.graph._nodes[0].budgetguardGood") is False
     press(page, "MANUAL")
     assert widget(page, "provider") == "gcp"
     check_nothing_leaked(page)

@@ -205,11 +205,12 @@ async function showChoice(node, mode, provider) {
     if (choice.provider) {
         provider.value = choice.provider;
     }
-    tell(node, choice.text);
+    tell(node, choice.text, Boolean(choice.provider));
 }
 
-function tell(node, text) {
+function tell(node, text, good = true) {
     node.budgetguardText = text;
+    node.budgetguardGood = good;
     node.setDirtyCanvas?.(true, true);
 }
 
@@ -229,7 +230,7 @@ function prepare(node) {
     node.onExecuted = function (output) {
         executed?.apply(this, arguments);
         if (output?.budgetguard?.length) {
-            tell(node, output.budgetguard[0]);
+            tell(node, output.budgetguard[0], !output.budgetguard[0].startsWith("⚠"));
         }
     };
     // Where it is, and that it is there no more, counts once ComfyUI is done with it.
@@ -245,10 +246,13 @@ function prepare(node) {
         if (node.budgetguardText && !node.flags?.collapsed) {
             context.save();
             context.font = "12px sans-serif";
-            context.fillStyle = "#9fb";
-            lines(context, node.budgetguardText, node.size[0]).forEach((line, number) => {
-                context.fillText(line, 4, node.size[1] + 16 + number * 15);
-            });
+            context.textAlign = "left";
+            const told = lines(context, node.budgetguardText, node.size[0] - 12);
+            // A ground of its own, for it has to be read on dark and light canvases, and on what lies below it.
+            context.fillStyle = node.budgetguardGood ? "#14491e" : "#4a3a10";
+            context.fillRect(0, node.size[1] + 4, node.size[0], told.length * 15 + 8);
+            context.fillStyle = node.budgetguardGood ? "#8ff0a4" : "#ffd84d";
+            told.forEach((line, number) => context.fillText(line, 6, node.size[1] + 19 + number * 15));
             context.restore();
         }
     };
