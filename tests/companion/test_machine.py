@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from budgetguard_companion import machine
+from budgetguard_companion import cloud, machine
 from budgetguard_companion.machine import Login, MachineError
 
 from tests.companion.machine import CONTAINER_TOKEN, Machine, aws_login
@@ -85,6 +85,27 @@ def test_says_why_there_is_no_login(provider: str) -> None:
     silent = {name: text.replace(":0", ":9") for name, text in here.environment.items()}
     with pytest.raises(MachineError, match="no metadata service answers on this machine"):
         asyncio.run(machine.Machine(silent).log_in(provider, here.identity, KUBERNETES))
+
+
+def test_many_who_ask_at_once_get_one_login(provider: str) -> None:
+    """Metadata services take few requests in a second; a refusal, too, is one for all, and for a moment."""
+    here = Machine(*MACHINES[provider])
+
+    async def run() -> list[Login | BaseException]:
+        async with here.serving():
+            clouds = cloud.Cloud(here.environment)
+            asked = [clouds._login(provider, {"Identity": here.identity}) for _number in range(5)]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    calls = 3 if provider == "aws" else 1
+    assert len({t.cast(Login, found).token for found in asyncio.run(run())}) == 1
+    assert len(here.asked) == calls
+    here.asked.clear()
+    here.status = 429
+    found = asyncio.run(run())
+    assert {type(one) for one in found} == {cloud.CloudError}
+    assert str(found[0]).endswith("busy (HTTP 429); try again in a minute: call your TechOps technician.")
+    assert len(here.asked) == 1
 
 
 CONTAINER = "http://127.0.0.1:{0.port}/container"

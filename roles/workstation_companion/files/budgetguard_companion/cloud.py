@@ -48,6 +48,8 @@ LOGIN: dict[str, tuple[tuple[str, ...], ...]] = {
 
 EARLY = 120.0
 """So many seconds before its end a token is not used any more."""
+AGAIN = 5.0
+"""So many seconds nobody is asked once more who gave no login."""
 
 NO_LOGIN = frozenset(
     {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignature"}
@@ -81,7 +83,8 @@ class Cloud:
     def __init__(self, environment: t.Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment
         self._machine = Machine(self._environment)
-        self._logins: dict[str, tuple[float, Login]] = {}
+        self._logins: dict[str, tuple[float, Login | CloudError]] = {}
+        self._asking: dict[str, asyncio.Lock] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
 
     async def states(
@@ -147,7 +150,7 @@ class Cloud:
             "X-Amz-Target": f"AmazonEC2ContainerServiceV20141113.{action}",
         }
         if OWN_IDENTITY in fields:
-            login = await self._as_machine("aws", fields)
+            login = await self._login("aws", fields)
             key, plain["X-Amz-Security-Token"] = login.key, login.token
         else:
             key = (fields["Access Key ID"], fields["Secret Access Key"])
@@ -155,7 +158,7 @@ class Cloud:
         status, answer = await self._send("POST", url, headers, content, self._trust("AWS_CA_BUNDLE"), "AWS")
         if status == 200:
             return answer
-        code = str(answer.get("__type", "")).rpartition("#")[2]
+        code = _aws_code(answer)
         if code in NO_LOGIN | ENDED:
             self._logins.pop(_mark("aws", fields), None)
         raise _aws_error(status, code, instance, doing)
@@ -179,7 +182,8 @@ class Cloud:
         doing: str,
     ) -> dict[str, t.Any]:
         control, cloud = instance.control, NAMES.get(instance.provider, instance.provider)
-        token = await self._token(credentials, instance, doing)
+        fields = _fields(credentials, instance.provider, doing)
+        token = (await self._login(instance.provider, fields)).token
         context = self._trust("REQUESTS_CA_BUNDLE", control.get("ca"))
         namespace, name = quote(control["namespace"], safe=""), quote(instance.name, safe="")
         url = f"{control['server'].rstrip('/')}/apis/apps/v1/namespaces/{namespace}/deployments/{name}{below}"
@@ -190,7 +194,7 @@ class Cloud:
             content = json.dumps(body).encode()
         status, answer = await self._send(method, url, headers, content, context, f"the cluster on {cloud}")
         if status == 401:
-            self._logins.pop(_mark(instance.provider, _fields(credentials, instance.provider, doing)), None)
+            self._logins.pop(_mark(instance.provider, fields), None)
             raise CloudError(f"The cluster on {cloud} does not take this workstation's login: {CALL}.")
         if status == 403:
             raise CloudError(f"{cloud} does not let this workstation {doing} {instance.place()}: {CALL}.")
@@ -202,19 +206,42 @@ class Cloud:
             raise CloudError(f"The cluster on {cloud} refuses to {doing} {instance.place()} (HTTP {status}): {CALL}.")
         return answer
 
-    async def _token(self, credentials: Credentials, instance: Instance, doing: str) -> str:
-        fields = _fields(credentials, instance.provider, doing)
-        if OWN_IDENTITY in fields:
-            return (await self._as_machine(instance.provider, fields)).token
-        mark = _mark(instance.provider, fields)
-        until, known = self._logins.get(mark, (0.0, None))
-        if known is not None and time.monotonic() < until:
-            return known.token
-        log_in = {"azure": self._entra, "gcp": self._google}.get(instance.provider)
+    # ---- logins ----------------------------------------------------------------------------------------------------
+
+    async def _login(self, provider: str, fields: t.Mapping[str, str]) -> Login:
+        """Return a login, the same one to all who ask until shortly before its end. Raises CloudError.
+
+        Many NIMs are looked at in one moment, and metadata services take few requests in a second.
+        """
+        mark = _mark(provider, fields)
+        async with self._asking.setdefault(provider, asyncio.Lock()):
+            until, known = self._logins.get(mark, (0.0, None))
+            if known is None or time.monotonic() >= until:
+                try:
+                    known = await (self._as_machine if OWN_IDENTITY in fields else self._by_key)(provider, fields)
+                    until = time.monotonic() + known.seconds - EARLY
+                except CloudError as problem:
+                    known, until = problem, time.monotonic() + AGAIN
+                self._logins = {**self._logins, mark: (until, known)}
+        if isinstance(known, CloudError):
+            raise CloudError(str(known))
+        return known
+
+    async def _as_machine(self, provider: str, fields: t.Mapping[str, str]) -> Login:
+        """Return a login as the machine that this workstation is. Raises CloudError."""
+        try:
+            return await self._machine.log_in(provider, fields[OWN_IDENTITY], AKS)
+        except MachineError as problem:
+            text = f"This workstation has no key for {NAMES[provider]} and cannot log in by itself: {problem}"
+            raise CloudError(f"{text}: {CALL}.") from None
+
+    async def _by_key(self, provider: str, fields: t.Mapping[str, str]) -> Login:
+        """Return a login to clusters, got with a key. Raises CloudError."""
+        log_in = {"azure": self._entra, "gcp": self._google}.get(provider)
         if log_in is None:
-            raise CloudError(f"This workstation cannot log in to clusters on {instance.provider}: {CALL}.")
+            raise CloudError(f"This workstation cannot log in to clusters on {provider}: {CALL}.")
         url, form = await log_in(fields)
-        cloud = NAMES[instance.provider]
+        cloud = NAMES[provider]
         if urlsplit(url).scheme != "https":
             raise CloudError(f"The login of {cloud} is not reached by https, so the key is not sent: {CALL}.")
         encoded = "&".join(f"{name}={quote(value, safe='')}" for name, value in form.items()).encode()
@@ -226,24 +253,7 @@ class Cloud:
             raise CloudError(f"{cloud} does not take this workstation's key, which may have been revoked: {CALL}.")
         lives = answer.get("expires_in")
         seconds = float(lives) if isinstance(lives, (int, float, str)) and str(lives).isdigit() else 300.0
-        return self._keep(mark, Login(answer["access_token"], seconds)).token
-
-    async def _as_machine(self, provider: str, fields: t.Mapping[str, str]) -> Login:
-        """Return a login as the machine that this workstation is. Raises CloudError."""
-        mark = _mark(provider, fields)
-        until, known = self._logins.get(mark, (0.0, None))
-        if known is not None and time.monotonic() < until:
-            return known
-        try:
-            return self._keep(mark, await self._machine.log_in(provider, fields[OWN_IDENTITY], AKS))
-        except MachineError as problem:
-            text = f"This workstation has no key for {NAMES[provider]} and cannot log in by itself: {problem}"
-            raise CloudError(f"{text}: {CALL}.") from None
-
-    def _keep(self, mark: str, login: Login) -> Login:
-        """Remember a login until shortly before its end. There is one for each cloud."""
-        self._logins = {**self._logins, mark: (time.monotonic() + login.seconds - EARLY, login)}
-        return login
+        return Login(answer["access_token"], seconds)
 
     async def _entra(self, fields: t.Mapping[str, str]) -> tuple[str, dict[str, str]]:
         authority = self._environment.get("AZURE_AUTHORITY_HOST") or "https://login.microsoftonline.com"
@@ -334,6 +344,17 @@ def _fields(credentials: Credentials, provider: str, doing: str) -> dict[str, st
 def _mark(provider: str, fields: t.Mapping[str, str]) -> str:
     """Return what tells one identity from another, without its key."""
     return hashlib.sha256(json.dumps([provider, dict(fields)], sort_keys=True).encode()).hexdigest()
+
+
+def _aws_code(answer: t.Mapping[str, t.Any]) -> str:
+    """Return the name of what AWS refuses; a clock that is wrong has the name of a wrong signature.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+    """
+    said = str(answer.get("message") or answer.get("Message") or "")
+    if said.startswith(("Signature expired", "Signature not yet current")):
+        return "RequestExpired"
+    return str(answer.get("__type", "")).rpartition("#")[2]
 
 
 def _aws_error(status: int, code: str, instance: Instance, doing: str) -> CloudError:
