@@ -184,7 +184,10 @@ def to_deliver(records: t.Any) -> list[str]:
     return sorted(
         provider
         for provider, record in _mapping(records).items()
-        if not is_revoked(record) and (record.get("key_id") or record.get("leaves")) and not record.get("delivered")
+        if isinstance(record, t.Mapping)
+        and not is_revoked(record)
+        and (record.get("key_id") or record.get("leaves"))
+        and not record.get("delivered")
     )
 
 

@@ -122,7 +122,13 @@ class Identities:
         made_here = {*self._wish.providers, *self.own, *self.shared}
         for provider in CLOUDS:
             fields = given.get(provider)
-            if fields and provider not in made_here and _KEY_FILE not in fields:
+            if not fields or provider in made_here or _KEY_FILE in fields:
+                continue
+            if not isinstance(fields, t.Mapping):
+                self.problems.append(
+                    f"{provider}: nim_workstation_credentials must name its fields, as in docs/workstations.md."
+                )
+            else:
                 refused = self._hands.try_out(provider, fields, 0.0)
                 if refused:
                     self.problems.append(f"{provider}: {refused}")
@@ -156,17 +162,16 @@ class Identities:
             return
         kept = _identities.new_record(provider, result, before, principal)
         works = self._try_new(provider, kept, result) if principal is None else ""
-        if works is not None and kept != record:
-            self._keep_new(provider, kept, bool(result["minted"]))
-        told = [*_steps(provider, result), *filter(None, [works])]
-        self.done += [" ".join(told)] if told else []
-
-    def _keep_new(self, provider: str, record: Record, minted: bool) -> None:
+        told = _steps(provider, result)
         try:
-            self._keep(provider, record)
+            if works is not None and kept != record:
+                self._keep(provider, kept)
         except NotKeptError as error:
-            lost = "the new key is lost, and the next run makes another one and deletes it" if minted else "not kept"
-            raise NotKeptError(f"{provider}: {lost}. {error}") from error
+            self.done += told
+            minted = "the new key is lost, and the next run makes another one and deletes it"
+            raise NotKeptError(f"{provider}: {minted if result['minted'] else 'not kept'}. {error}") from error
+        told += [works] if works else []
+        self.done += [" ".join(told)] if told else []
 
     def _try_new(self, provider: str, kept: Record, result: Result) -> str | None:
         """Return what to tell of a key that was tried, nothing if none had to be, None if it was refused."""

@@ -115,6 +115,7 @@ def test_no_further_key_is_made_for_a_store_that_takes_none(world: World) -> Non
     made = world.provide()
     lost = "aws: the new key is lost, and the next run makes another one and deletes it."
     assert made.problems == [f"{lost} Nothing was written. The disk is full."]
+    assert made.done == ["aws: create it, create key KEY1 (there is none yet)."]
     assert world.clouds["azure"].identities == {}
     world.store_refuses = ""
     world.provide()
@@ -257,6 +258,9 @@ def test_keys_that_were_given_by_hand_are_tried_where_nothing_is_made(world: Wor
     wish.provide({"aws": key, "azure": key, "gcp": {"Service Account JSON File Path": "C:/key.json"}}, "it has ended")
     assert wish.problems == ["nvidia: it has ended", "azure: refuses by hand"]
     assert [call for call in world.calls if call.startswith("try")] == ["try azure 0", "try aws 90"]
+    wrong = world.identities(providers=())
+    wrong.provide({"gcp": "a key"})
+    assert wrong.problems == ["gcp: nim_workstation_credentials must name its fields, as in docs/workstations.md."]
 
 
 def test_what_keeps_a_right_from_being_given_is_told(world: World) -> None:
@@ -266,13 +270,14 @@ def test_what_keeps_a_right_from_being_given_is_told(world: World) -> None:
 
 
 def test_a_record_that_nobody_can_read_stops_its_cloud_only(world: World) -> None:
-    world.own["aws"] = {"fields": ["no mapping"]}
+    world.own.update(aws={"fields": ["no mapping"]}, azure="a text")
     made = world.provide()
-    assert len(made.problems) == 1
-    assert made.problems[0].startswith("aws: the fields of a stored identity must be a mapping")
-    assert world.clouds["aws"].identities == {}
-    assert {*world.stored()} >= {"azure", "gcp"} if world.own.pop("aws") else False
-    world.own["aws"] = {"fields": ["no mapping"]}
+    assert [problem.partition(";")[0] for problem in made.problems] == [
+        "aws: the fields of a stored identity must be a mapping of names to texts",
+        "azure: a stored identity is a str",
+    ]
+    assert (world.clouds["aws"].identities, made.due) == ({}, ["gcp"])
+    del world.own["azure"]
     lost = world.identities()
     lost.revoke({}, False)
     assert len(lost.problems) == 1

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,53 +30,61 @@ RANGE = {"query": PROMQL, "start": "0", "end": "3600", "step": "60"}
 Ask = Callable[..., requests.Response]
 
 
-@pytest.fixture
-def google(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Ask:
+@pytest.fixture(scope="module")
+def web(running_sandbox: Sandbox) -> Iterator[requests.Session]:
+    """Give connections to the sandbox that are kept: a new one reads all authorities anew."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify = running_sandbox.env["REQUESTS_CA_BUNDLE"]
+        yield session
+
+
+@pytest.fixture(scope="module")
+def google(running_sandbox: Sandbox, web: requests.Session) -> Ask:
     """Give a function that asks Cloud Monitoring."""
-    env = sandbox.env
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", env["REQUESTS_CA_BUNDLE"])
+    env = running_sandbox.env
     key = json.loads(Path(env["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())
+    url = env["CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING"].rstrip("/")
+
+    @functools.cache
+    def token(scope: str) -> str:
+        credentials: Any = service_account.Credentials.from_service_account_info(key, scopes=[scope])
+        credentials.refresh(Request(session=web))
+        return str(credentials.token)
 
     def ask(words: dict[str, str], scope: str = GOOGLE_SCOPE) -> requests.Response:
-        credentials: Any = service_account.Credentials.from_service_account_info(key, scopes=[scope])
-        credentials.refresh(Request())
-        return requests.get(
-            f"{env['CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING'].rstrip('/')}/v3/projects/"
-            f"{env['GOOGLE_CLOUD_PROJECT']}/timeSeries",
-            params=words,
-            headers={"Authorization": f"Bearer {credentials.token}"},
-            verify=env["REQUESTS_CA_BUNDLE"],
-            timeout=20,
-        )
+        path = f"/v3/projects/{env['GOOGLE_CLOUD_PROJECT']}/timeSeries"
+        return web.get(url + path, params=words, headers={"Authorization": f"Bearer {token(scope)}"}, timeout=20)
 
     return ask
 
 
-@pytest.fixture
-def azure(sandbox: Sandbox) -> Ask:
+@pytest.fixture(scope="module")
+def azure(running_sandbox: Sandbox, web: requests.Session) -> Ask:
     """Give a function that asks the Azure Monitor workspace."""
-    env = sandbox.env
+    env = running_sandbox.env
     url = env["AZURE_LOG_ANALYTICS_ENDPOINT"]
 
-    def post(path: str, fields: Any, **headers: str) -> requests.Response:
-        verify = env["REQUESTS_CA_BUNDLE"]
-        return requests.post(f"{url}{path}", data=fields, headers=headers, verify=verify, timeout=20)
-
-    def ask(fields: Any, audience: str | None = PROMETHEUS, **headers: str) -> requests.Response:
+    @functools.cache
+    def token(audience: str) -> str:
         wanted = {
             "grant_type": "client_credentials",
             "client_id": env["AZURE_CLIENT_ID"],
             "client_secret": env["AZURE_CLIENT_SECRET"],
             "scope": f"{audience}/.default",
         }
+        answer = web.post(f"{url}/{env['AZURE_TENANT_ID']}/oauth2/v2.0/token", data=wanted, timeout=20)
+        return str(answer.json()["access_token"])
+
+    def ask(fields: Any, audience: str | None = PROMETHEUS, **headers: str) -> requests.Response:
         if audience is not None:
-            token = post(f"/{env['AZURE_TENANT_ID']}/oauth2/v2.0/token", wanted).json()["access_token"]
-            headers["Authorization"] = f"Bearer {token}"
-        return post("/api/v1/query_range", fields, **headers)
+            headers["Authorization"] = f"Bearer {token(audience)}"
+        return web.post(f"{url}/api/v1/query_range", data=fields, headers=headers, timeout=20)
 
     return ask
 
 
+@pytest.mark.usefixtures("sandbox")
 def test_cloud_monitoring_answers_what_is_right(google: Ask) -> None:
     assert google({"filter": DUTY_CYCLE, **NIGHT}).json() == {}
 
@@ -105,6 +114,7 @@ def test_cloud_monitoring_wants_a_scope_that_reaches_it(google: Ask) -> None:
     assert "insufficient authentication scopes" in answer.text
 
 
+@pytest.mark.usefixtures("sandbox")
 def test_azures_prometheus_answers_what_is_right(azure: Ask) -> None:
     assert azure(RANGE).json() == {"status": "success", "data": {"resultType": "matrix", "result": []}}
 
