@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(layout.LINKS)
+    os.environ["ANSIBLE_CONFIG"] = str(layout.ANSIBLE_CFG)
     os.environ["ANSIBLE_HOME"] = str(layout.CACHE / "ansible")
     layout.link()
 

@@ -31,7 +31,11 @@ from ansible.plugins.callback import CallbackBase
 
 _PLUGINS: tuple[tuple[t.Any, str, tuple[str, ...]], ...] = (
     (loader.action_loader, "ansible.builtin", ("assert", "debug", "normal", "set_fact", "validate_argument_spec")),
-    (loader.action_loader, "budgetguard.techops", ("comfyui_config", "nim_targets_info", "vaulted_vars")),
+    (
+        loader.action_loader,
+        "budgetguard.techops",
+        ("comfyui_config", "nim_key_info", "nim_targets_info", "vaulted_vars"),
+    ),
     (loader.connection_loader, "ansible.builtin", ("local", "ssh")),
     (loader.lookup_loader, "ansible.builtin", ("env", "file")),
     (loader.shell_loader, "ansible.builtin", ("sh",)),

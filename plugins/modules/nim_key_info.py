@@ -14,12 +14,14 @@ description:
   - Says whether a Hugging Face token may download the gated repositories that the NIMs need, that is, whether its
     account has accepted their licences.
   - A key that is not given is not asked about, and that is no problem. Each key is sent to its own service only.
-  - Runs where the keys are, on the controller. Proxies are those of the environment, for example C(HTTPS_PROXY).
+  - Runs where the keys are, on the controller. Proxies are those of the environment in which Ansible runs, for example
+    C(HTTPS_PROXY); the keyword C(environment) does not count.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
 extends_documentation_fragment:
   - budgetguard.techops.attributes
   - budgetguard.techops.attributes.info_module
+  - budgetguard.techops.attributes.action
 options:
   ngc_api_key:
     description:
@@ -278,50 +280,3 @@ doubts:
   elements: str
   sample: []
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _http, _key_report, _registry
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import DEPLOYMENTS, ArgumentSpec
-from ansible_collections.budgetguard.techops.plugins.module_utils._keys import check_key
-
-ARGUMENT_SPEC: ArgumentSpec = {
-    "ngc_api_key": {"type": "str", "no_log": True},
-    "hf_token": {"type": "str", "no_log": True},
-    "deployments": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": DEPLOYMENTS["deployments"]["options"],
-    },
-    "images": {"type": "list", "elements": "str", "default": []},
-    "nim_catalog": {"type": "dict", "default": {}},
-    "timeout": {"type": "float", "default": 20},
-    "ca_path": {"type": "path"},
-    "fail_on_problems": {"type": "bool", "default": False},
-}
-
-
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    options = module.params
-    try:
-        ngc_api_key = check_key("ngc_api_key", options["ngc_api_key"])
-        hf_token = check_key("hf_token", options["hf_token"])
-        catalog = _catalog.load(options["nim_catalog"])
-        wanted = _key_report.needs(options["deployments"], options["images"], catalog)
-        client = _http.Client(options["timeout"], ca_path=options["ca_path"])
-    except ValueError as exc:
-        module.fail_json(msg=str(exc))
-    result = _key_report.report(_registry.Services(client), wanted, ngc_api_key, hf_token)
-    for doubt in result["doubts"]:
-        module.warn(doubt)
-    if result["problems"] and options["fail_on_problems"]:
-        # Nothing but the problems: the rest would hide them from whoever reads the output.
-        module.fail_json(msg="\n".join(result["problems"]))
-    module.exit_json(changed=False, **result)
-
-
-if __name__ == "__main__":
-    main()

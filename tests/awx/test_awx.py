@@ -89,6 +89,7 @@ class Studio:
                 "HOME": str(self.folder),
                 "LANG": "C.UTF-8",
                 "ANSIBLE_COLLECTIONS_PATH": str(self.folder / "collections"),
+                "ANSIBLE_CONFIG": str(layout.ANSIBLE_CFG),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
                 "COLUMNS": "200",

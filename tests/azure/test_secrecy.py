@@ -94,6 +94,7 @@ def test_a_secret_is_seen_nowhere(tenant: Artist, core: str, request: pytest.Fix
         "LANG": "C.UTF-8",
         "HOME": str(tmp_path),
         "ANSIBLE_COLLECTIONS_PATH": str(layout.LINKS),
+        "ANSIBLE_CONFIG": str(layout.ANSIBLE_CFG),
         "ANSIBLE_LOG_PATH": str(log),
         "ANSIBLE_NOCOLOR": "1",
         **tenant.sandbox.env,

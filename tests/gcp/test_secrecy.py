@@ -81,6 +81,7 @@ def test_no_key_is_seen_and_each_is_whole(
         "LANG": "C.UTF-8",
         "HOME": str(tmp_path),
         "ANSIBLE_COLLECTIONS_PATH": str(layout.LINKS),
+        "ANSIBLE_CONFIG": str(layout.ANSIBLE_CFG),
         "ANSIBLE_LOG_PATH": str(tmp_path / "ansible.log"),
         "ANSIBLE_NOCOLOR": "1",
         **artist.sandbox.env,

@@ -192,6 +192,7 @@ class Studio:
             "LANG": "C.UTF-8",
             "HOME": str(self.home),
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_CONFIG": str(layout.ANSIBLE_CFG),
             "ANSIBLE_CALLBACKS_ENABLED": "budgetguard.techops.preload",  # A third of a run's time.
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOG_PATH": str(self.folder / "ansible.log"),

@@ -12,7 +12,9 @@ from tests.playbooks.studio import Studio
 FLUX, LLAMA = "nim-flux-dev-l40s", "nim-llama-3-1-l4"
 
 
-def test_check_predicts_the_run_and_the_second_run_changes_nothing(studio: Studio) -> None:
+def test_check_predicts_the_run_the_second_changes_nothing_and_an_unknown_provider_stops_nobody_else(
+    studio: Studio,
+) -> None:
     predicted = studio.play("site", "--check", "--diff").ok()
     assert studio.writes() == 0
     assert not (studio.folder / "exports").exists()
@@ -27,6 +29,14 @@ def test_check_predicts_the_run_and_the_second_run_changes_nothing(studio: Studi
     assert endpoint["url"].endswith(".elb.amazonaws.com/flux-dev-l40s")
     assert studio.export("budgetguard_provider_endpoints.json")["aws"]["region"] == "us-east-1"
     assert studio.export()["credentials_status"]["nvidia"] is True
+
+    studio.targets["elsewhere"] = studio.target("nowhere")
+    studio.providers["elsewhere"] = "ibm"
+    run = studio.play("site")
+    assert run.failed == ["elsewhere"]
+    assert "The provider of elsewhere is 'ibm'" in run.messages
+    assert "nim_provider is 'ibm'; it must be one of aws" in run.messages
+    assert run.changed["ws-01"] == 0
 
 
 def test_a_scheduled_site_run_switches_nothing_on_or_off(studio: Studio) -> None:
@@ -47,7 +57,7 @@ def test_a_scheduled_site_run_switches_nothing_on_or_off(studio: Studio) -> None
 
 
 def test_teardown_needs_a_confirmation_and_leaves_nothing(studio: Studio) -> None:
-    studio.play("site").ok()
+    studio.play("deploy").ok()
     refused = studio.play("teardown")
     assert refused.code != 0
     assert "Say so with -e confirm=true" in refused.messages
@@ -56,8 +66,6 @@ def test_teardown_needs_a_confirmation_and_leaves_nothing(studio: Studio) -> Non
     studio.play("teardown", "-e", "confirm=true").ok()
     left = {kind for kind, names in studio.control.resources().get("us-east-1", {}).items() if names}
     assert left <= {"secrets_scheduled_for_deletion"}
-    studio.play("workstations").ok()
-    assert studio.config("ws-01")["nim_endpoints"] == {}
 
 
 def test_everything_everywhere_is_one_variable(studio: Studio) -> None:
@@ -134,17 +142,6 @@ def test_mistakes_in_the_inventory_are_named_all_at_once(studio: Studio) -> None
     assert "FLUX Dve" in run.messages
     assert "did you mean" in run.messages
     assert "awss" in run.messages
-
-
-def test_a_target_of_an_unknown_provider_stops_nobody_else(studio: Studio) -> None:
-    studio.play("site").ok()
-    studio.targets["elsewhere"] = studio.target("nowhere")
-    studio.providers["elsewhere"] = "ibm"
-    run = studio.play("site")
-    assert run.failed == ["elsewhere"]
-    assert "The provider of elsewhere is 'ibm'" in run.messages
-    assert "nim_provider is 'ibm'; it must be one of aws" in run.messages
-    assert run.changed["ws-01"] == 0
 
 
 def test_start_all_is_all_of_the_matrix_not_of_the_catalogue(studio: Studio) -> None:

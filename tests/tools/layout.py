@@ -19,10 +19,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-__all__ = ["CACHE", "COLLECTION", "LINKS", "ROOT", "copy", "link", "project_files"]
+__all__ = ["ANSIBLE_CFG", "CACHE", "COLLECTION", "LINKS", "ROOT", "copy", "link", "project_files"]
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
+ANSIBLE_CFG = ROOT / "tests" / "ansible.cfg"
 COLLECTION = Path("ansible_collections", "budgetguard", "techops")
 LINKS = CACHE / "collections"
 """A value for ANSIBLE_COLLECTIONS_PATH and PYTHONPATH: the working files."""

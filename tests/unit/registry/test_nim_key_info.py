@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import base64
 import json
+import types
 import typing as t
 
 import pytest
 import yaml
+from ansible.playbook.task import Task
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _http, _registry
+from ansible_collections.budgetguard.techops.plugins.action import nim_key_info as action
+from ansible_collections.budgetguard.techops.plugins.module_utils import _http, _key_report, _registry
 from ansible_collections.budgetguard.techops.plugins.modules import nim_key_info
 from tests.sandbox.calls import Interference
 from tests.sandbox.registry import ngc
-from tests.unit.registry.services import Proxy, run_module
+from tests.unit.registry.services import Proxy
 
 GOOD_KEY = "nvapi-CANARYgoodXq83hGk29fLm"
 GOOD_TOKEN = "hf_CANARYgoodTq83Gk29f"
@@ -27,12 +30,16 @@ Run = t.Callable[..., dict[str, t.Any]]
 
 
 @pytest.fixture
-def run(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Give a function that runs the module with these options."""
+def run(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give a function that runs the action with these options."""
     monkeypatch.setattr(_registry, "_PAUSES", (0.0, 0.0))
 
     def go(**options: t.Any) -> dict[str, t.Any]:
-        return run_module(nim_key_info.main, options, monkeypatch, capsys)
+        task = Task()
+        task.args = options
+        connection: t.Any = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
+        none: t.Any = None
+        return action.ActionModule(task, connection, none, none, none, none).run(task_vars={})
 
     return go
 
@@ -293,8 +300,17 @@ def test_bad_input(run: Run, options: dict[str, t.Any], message: str) -> None:
     assert "CANARY" not in json.dumps(result)
 
 
+def test_a_service_that_repeats_a_key_does_not_show_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"problems": [f"no such key: {GOOD_KEY}"], "doubts": [f"{GOOD_TOKEN} is slow"]}
+    monkeypatch.setattr(_key_report, "report", lambda *_given: told)
+    for fail in (True, False):
+        result = run(ngc_api_key=GOOD_KEY, hf_token=GOOD_TOKEN, fail_on_problems=fail)
+        assert "CANARY" not in json.dumps(result)
+        assert " is slow" in result["warnings"][0]
+
+
 def test_secrets_are_marked_and_documented_options_are_the_real_ones() -> None:
-    spec = nim_key_info.ARGUMENT_SPEC
+    spec = action.ARGUMENT_SPEC
     assert {name for name, option in spec.items() if option.get("no_log")} == {"ngc_api_key", "hf_token"}
     told = yaml.safe_load(nim_key_info.DOCUMENTATION)["options"]
     assert set(told) == set(spec)
