@@ -169,9 +169,17 @@ class KubeClient:
     # ---- one call ------------------------------------------------------------------------------------------------
 
     def _json(
-        self, doing: str, method: str, path: str, query: t.Mapping[str, str] | None = None, **more: t.Any
+        self,
+        doing: str,
+        method: str,
+        path: str,
+        query: t.Mapping[str, str] | None = None,
+        *,
+        headers: t.Mapping[str, str] | None = None,
+        body: t.Mapping[str, t.Any] | None = None,
     ) -> dict[str, t.Any]:
-        return t.cast(dict[str, t.Any], json.loads(self._call(doing, method, path, query, **more)))
+        answer = self._call(doing, method, path, query, headers=headers, body=body)
+        return t.cast(dict[str, t.Any], json.loads(answer))
 
     def _call(
         self,
