@@ -100,7 +100,7 @@ class ActionModule(ActionBase):
         task = self._task.copy()
         task.args = arguments
         action = kind(task, self._connection, self._play_context, self._loader, self._templar, None)
-        found: dict[str, t.Any] = action.run(task_vars=task_vars)
+        found: dict[str, t.Any] = action.run(task_vars=dict(task_vars))
         return found
 
 

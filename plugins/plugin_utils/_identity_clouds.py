@@ -59,7 +59,8 @@ class Cloud:
         """Return the options with their defaults. Raises ValueError for any that are not right."""
         found = ArgumentSpecValidator({**_identity.IDENTITY, **self.spec}, **self.rules).validate(dict(options))
         if found.error_messages:
-            raise ValueError("; ".join(found.error_messages))
+            wrong = "; ".join(found.error_messages)
+            raise ValueError(f"nim_target or nim_workstation_identity_options is not right: {wrong}")
         return dict(found.validated_parameters)
 
     def hidden(self, options: Options) -> list[str]:

@@ -19,7 +19,9 @@ from ansible.playbook.task import Task
 
 from ansible_collections.budgetguard.techops.plugins.action import workstation_identities as action
 from ansible_collections.budgetguard.techops.plugins.module_utils import _identity, _stores
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_IDENTITY, AWS_IDENTITY_RULES
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _credential_trial
 from ansible_collections.budgetguard.techops.plugins.modules import workstation_identities as documentation
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _identity_clouds
 from tests.unit.identities.memory import Killed, MemoryHands, World
@@ -43,7 +45,8 @@ class Studio:
             "ws-02": {},
         }
         self.loader = DataLoader()
-        self.loader.set_vault_secrets([("default", VaultSecret(b"a password"))])
+        secrets: t.Any = [("default", VaultSecret(b"a password"))]
+        self.loader.set_vault_secrets(secrets)
         monkeypatch.setattr(_identity_clouds, "bring", self.bring)
         monkeypatch.setattr(_identity_clouds, "refusal", self.refusal)
 
@@ -127,7 +130,7 @@ def test_the_shared_identity_waits_for_all_who_use_it(studio: Studio) -> None:
     kept = {"studio_wide": True, "identities": {}, "studio_identities": made["studio_identities"]}
     part = studio.run(state="delivered", holders=["ws-01"], **kept)
     assert "ws-02" in part["done"][0]
-    assert studio.run(state="delivered", holders=["ws-01"], acts=False, **kept)["changed"] is False
+    assert studio.run(state="delivered", holders=["ws-02"], acts=False, **kept)["changed"] is False
     studio.hostvars["ws-02"] = {"nim_identities": {"aws": {"revoked": "now"}, "gcp": {"revoked": "now"}}}
     assert studio.run(state="delivered", holders=["ws-01"], **kept)["studio_identities"]["aws"]["delivered"] is True
 
@@ -164,7 +167,7 @@ def test_records_in_a_store_are_read_and_written_there(studio: Studio, monkeypat
             stored[name] = text
 
     monkeypatch.setitem(_stores._STORES, "hashi_vault", Memory)
-    store = {"store": {"type": "hashi_vault"}, "inventory_dir": ""}
+    store: dict[str, t.Any] = {"store": {"type": "hashi_vault"}, "inventory_dir": ""}
     studio.run(**store)
     assert list(stored) == ["budgetguard/workstations/ws-01"]
     record = json.loads(stored["budgetguard/workstations/ws-01"])["nim_identities"]["aws"]
@@ -226,7 +229,7 @@ def failing(error: BaseException) -> t.Callable[..., t.Any]:
 def test_the_errors_of_a_cloud_are_told_without_secrets(
     error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cloud = _identity_clouds.Cloud(_identity_clouds.AWS_IDENTITY, failing(error), _identity_clouds.AWS_IDENTITY_RULES)
+    cloud = _identity_clouds.Cloud(AWS_IDENTITY, failing(error), AWS_IDENTITY_RULES)
     monkeypatch.setattr(_identity_clouds, "CLOUDS", {"aws": cloud})
     told = _identity_clouds.bring("aws", AWS, False)
     assert told["msg"].startswith(message)
@@ -246,14 +249,17 @@ def test_a_key_file_is_hidden_in_both_of_its_forms() -> None:
 def test_options_of_a_cloud_are_checked_as_by_its_module() -> None:
     wrong = _identity_clouds.bring("aws", {"region": "us-east-1", "workstation": "ws-01", "secret_key": "x"}, False)
     assert "parameters are required together: access_key, secret_key" in wrong["msg"]
-    assert "cidrs" in _identity_clouds.bring("gcp", {"location": "x", "workstation": "a", "cidrs": []}, False)["msg"]
+    assert (
+        "is not right: cidrs"
+        in _identity_clouds.bring("gcp", {"location": "x", "workstation": "a", "cidrs": []}, False)["msg"]
+    )
 
 
 def test_a_request_to_stop_is_no_error_of_a_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_identity_clouds._credential_trial, "try_out", failing(Killed()))
+    monkeypatch.setattr(_credential_trial, "try_out", failing(Killed()))
     with pytest.raises(Killed):
         _identity_clouds.refusal("aws", {}, None, 0)
-    monkeypatch.setattr(_identity_clouds._credential_trial, "try_out", failing(OSError("a/secret/key")))
+    monkeypatch.setattr(_credential_trial, "try_out", failing(OSError("a/secret/key")))
     assert _identity_clouds.refusal("aws", {}, None, 0).startswith("OSError in _identity_clouds.py, line ")
-    monkeypatch.setattr(_identity_clouds._credential_trial, "try_out", failing(ProviderError("it has ended")))
+    monkeypatch.setattr(_credential_trial, "try_out", failing(ProviderError("it has ended")))
     assert _identity_clouds.refusal("aws", {}, None, 0) == "it has ended"

@@ -97,6 +97,9 @@ def test_a_key_that_is_refused_is_not_kept_and_goes_with_the_next_delivery(world
     assert made.problems == ["aws: refuses KEY1. It is not kept; the next run makes another one."]
     assert made.done[0] == "aws: create it, create key KEY1 (there is none yet)."
     assert "aws" not in world.own
+    world.clouds["aws"].dead = {"KEY1", "KEY4"}
+    # The cloud alone was changed.
+    assert world.provide(providers=("aws",)).changed is True
     assert world.provide().problems == []
     world.deliver()
     assert world.keys() == world.stored()
@@ -143,11 +146,12 @@ def test_a_rotation_leaves_the_old_key_until_the_new_one_has_arrived(world: Worl
 @pytest.mark.parametrize("phase", ["first", "idle", "rotate", "revoke", "restore", "principal"])
 def test_check_mode_says_what_the_run_does_and_does_nothing(phase: str) -> None:
     """Both phases of it, with the records that the first would have made."""
-    wish: dict[str, t.Any] = {
+    wishes: dict[str, dict[str, t.Any]] = {
         "rotate": {"rotate": True},
         "restore": {"restore": True},
         "principal": {"keyless": {"aws": ROLE}},
-    }.get(phase, {})
+    }
+    wish = wishes.get(phase, {})
 
     def run(world: World, check_mode: bool) -> tuple[bool, bool, list[str], list[str]]:
         found = world.identities(**wish, check_mode=check_mode)
