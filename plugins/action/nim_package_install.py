@@ -24,6 +24,7 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows impor
     is_windows,
     python_candidates,
     quoted,
+    run_as_module,
     windows_path,
 )
 
@@ -47,7 +48,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Run the module, or the same code with another Python."""
         if not is_windows(self):
-            return self._run_module(task_vars or {})
+            return run_as_module(self, task_vars or {})
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(
             WINDOWS_SPEC, required_if=[("state", "present", ["package"])]
@@ -56,19 +57,6 @@ class ActionModule(ActionBase):
             result.update(self._install(options, task_vars or {}))
         except (WorkstationError, ValueError) as problem:
             result.update(failed=True, msg=str(problem))
-        return result
-
-    def _run_module(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        action = self._shared_loader_obj.action_loader.get(
-            "ansible.legacy.normal",
-            task=self._task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        result: dict[str, t.Any] = action.run(None, task_vars)
         return result
 
     def _install(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

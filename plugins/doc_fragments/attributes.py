@@ -53,6 +53,32 @@ attributes:
     support: none
 """
 
+    # Modules that only read, by an action plugin on the controller. Instead of the three above.
+    CONTROLLER_INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Tells in check mode what would change, and changes nothing.
+    support: full
+    details:
+      - This module only reads.
+  diff_mode:
+    description: Returns what is different before and after when diff mode is on.
+    support: N/A
+    details:
+      - This module only reads.
+  platform:
+    description: The systems on which the module can run.
+    support: full
+    platforms: posix
+  action:
+    description: The task has a part that runs on the controller.
+    support: full
+  async:
+    description: Can run in the background with the C(async) keyword.
+    support: none
+"""
+
     # One fragment for each group in meta/runtime.yml.
     ACTIONGROUP_AWS = r"""
 options: {}

@@ -76,6 +76,7 @@ options:
 requirements:
   - azure-mgmt-containerservice >= 41.0.0
   - azure-identity >= 1.25.0
+  - kubernetes >= 37.0.0
 notes:
   - The deployer needs two roles on the resource group, or on the subscription where there is no resource group yet.
     Contributor lets it make clusters and pools, Azure Kubernetes Service RBAC Cluster Admin lets it work inside the

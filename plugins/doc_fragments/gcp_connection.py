@@ -63,6 +63,7 @@ options:
 requirements:
   - google-cloud-container >= 2.60
   - google-auth >= 2.40, with its extra C(requests)
+  - kubernetes >= 37.0.0
 notes:
   - The account needs the roles Kubernetes Engine Admin (C(roles/container.admin)) in the project and Service Account
     User (C(roles/iam.serviceAccountUser)) on the machines' service account. With Compute Viewer

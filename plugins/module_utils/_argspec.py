@@ -12,6 +12,9 @@ from ansible.module_utils.common.parameters import env_fallback
 
 ArgumentSpec = dict[str, dict[str, t.Any]]
 
+Rules = t.Mapping[str, t.Any]
+"""Which options exclude or need each other, as arguments of AnsibleModule."""
+
 DEPLOYMENTS: ArgumentSpec = {
     "deployments": {
         "type": "list",
@@ -115,6 +118,23 @@ AZURE_CONNECTION: ArgumentSpec = {
     "graph_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_GRAPH_ENDPOINT"])},
 }
 
+AWS_IDENTITY: ArgumentSpec = {
+    **AWS_CONNECTION,
+    "allowed_source_cidrs": {"type": "list", "elements": "str", "default": []},
+}
+AWS_IDENTITY_RULES: Rules = {"required_together": [("access_key", "secret_key")]}
+
+AZURE_IDENTITY: ArgumentSpec = AZURE_CONNECTION
+
+GCP_IDENTITY: ArgumentSpec = {
+    **GCP_CONNECTION,
+    "project_role": {"type": "str", "default": "roles/container.clusterViewer"},
+    "iam_endpoint": {"type": "str"},
+    "resource_manager_endpoint": {"type": "str"},
+}
+GCP_IDENTITY_RULES: Rules = {"mutually_exclusive": [("service_account_file", "service_account_contents")]}
+"""What the modules for workstations' identities take beside what they share."""
+
 LOCAL_CONNECTION: ArgumentSpec = {
     "docker_host": {"type": "str", "default": "unix:///var/run/docker.sock"},
     "docker_command": {"type": "str", "default": "docker"},
@@ -153,6 +173,7 @@ USAGE: ArgumentSpec = {
     "log_path": {"type": "path"},
     "log_analytics_workspace_id": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_WORKSPACE_ID"])},
     "log_analytics_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_LOG_ANALYTICS_ENDPOINT"])},
+    "prometheus_query_endpoint": {"type": "str", "fallback": (env_fallback, ["AZURE_PROMETHEUS_QUERY_ENDPOINT"])},
     "logging_endpoint": {"type": "str"},
     "monitoring_endpoint": {"type": "str"},
 }

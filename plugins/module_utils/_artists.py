@@ -43,9 +43,12 @@ START_MINUTES = 30
 """How long we plan with for the start of a NIM: machine, image and model (docs/deploy.md)."""
 
 _PASSING = "__passing"
-_IMAGE = "__image"
-"""Marks of an entry while the document is built: of its price, and (seconds of an image, copies that are priced),
+_REQUEST = "__request"
+"""Marks of an entry while the document is built: of its price, and (seconds of requests, copies that are priced),
 None where nothing is known of its price."""
+
+_SIZES: t.Mapping[str, tuple[str, ...]] = {"image": ("kind", "steps", "width", "height"), "llm": ("kind", "max_tokens")}
+"""What of a request has to be as the node asks for it by itself."""
 
 
 class ArtistsError(ValueError):
@@ -206,8 +209,8 @@ def _entries(
             entry.update(_price_export.of_row(row))
             if prices is not None:
                 entry[_PASSING] = _price_export.is_passing(row)
-                seconds = _image_seconds(figures, target, deployment, str(node), catalog)
-                entry[_IMAGE] = None if row is None else (seconds, row.get("replicas"))
+                seconds = _request_seconds(figures, target, deployment, str(node), catalog)
+                entry[_REQUEST] = None if row is None else (seconds, row.get("replicas"))
             yield str(node), PROVIDER_KEYS[target["provider"]], entry
 
 
@@ -227,19 +230,23 @@ def _checked_figures(measured: t.Any) -> list[dict[str, t.Any]]:
         raise ArtistsError(f"measured: {error}") from error
 
 
-def _image_seconds(
+def _request_seconds(
     figures: t.Sequence[_figures.Figure],
     target: t.Mapping[str, t.Any],
     deployment: t.Mapping[str, t.Any],
     node: str,
     catalog: t.Mapping[str, Node],
-) -> float | None:
-    """Return how long an image takes, if that was measured of this very NIM and of what its node still asks for."""
+) -> dict[str, float | None]:
+    """Return how long an image or 1,000 tokens take, by the name of what they cost.
+
+    None where that was not measured of this very NIM and of what its node still asks for.
+    """
     nim = {**{name: deployment.get(name) for name in _figures.MEASURED_ON}, "target": target["target"], "node": node}
     known = catalog.get(node)
     if known is not None:
-        nim.update(steps=known.steps, width=known.width, height=known.height)
-    return _figures.image_seconds(_figures.holding(figures, nim))
+        nim.update({name: getattr(known, name) for name in _SIZES.get(known.kind, ("kind",))})
+    figure = _figures.holding(figures, nim)
+    return {"usd_per_image": _figures.image_seconds(figure), "usd_per_1k_tokens": _figures.tokens_seconds(figure)}
 
 
 def _keep_prices(
@@ -254,12 +261,12 @@ def _keep_prices(
                 if _PASSING not in entry:
                     continue
                 passing = bool(entry.pop(_PASSING))
-                image = entry.pop(_IMAGE)
+                request = entry.pop(_REQUEST)
                 new = {name: entry.pop(name) for name in _price_export.FIELDS if name in entry}
                 before = old.get(_entry_order(entry), {})
-                # Of both, the image costs what it costs by what was measured, so only an hour's price tells them apart.
-                if image is not None:
-                    new, before = (_price_export.with_image(price, *image) for price in (new, before))
+                # Of both, a request costs what it costs by what was measured, so only an hour's price tells them apart.
+                if request is not None:
+                    new, before = (_price_export.with_request(price, *request) for price in (new, before))
                 entry.update(_price_export.settled(new, before, passing))
 
 

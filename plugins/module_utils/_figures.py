@@ -81,6 +81,11 @@ def image_seconds(figure: Figure | None) -> float | None:
     return _amount(figure.get("seconds")) if figure is not None and figure.get("kind") == "image" else None
 
 
+def tokens_seconds(figure: Figure | None) -> float | None:
+    """Return how long a language model takes for 1,000 tokens, one request at a time."""
+    return None if figure is None or figure.get("kind") != "llm" else _amount(figure.get("seconds_per_1k_tokens"))
+
+
 def cost(seconds: float | None, hourly: t.Any, replicas: t.Any = 1) -> float | None:
     """Return what so many seconds of one copy cost. ``hourly`` is the price of all copies together."""
     price = _amount(hourly)
@@ -127,4 +132,5 @@ __all__ = (
     "image_seconds",
     "merged",
     "parse",
+    "tokens_seconds",
 )

@@ -21,10 +21,12 @@ Row = dict[str, t.Any]
 _HEADINGS = ("NODE", "TARGET", "TIER", "DECISION", "IDLE SINCE", "SAVES PER HOUR", "REASON")
 _RIGHT = _HEADINGS.index("SAVES PER HOUR")
 _ORDER = (_guard.STOP, _guard.WARN, _guard.KEEP)
-_SAMPLED = frozenset({"cloud_monitoring"})
-"""Sources that can show that a NIM was used, and never that it was not."""
-
-_UNSURE = "the GPU's duty cycle covers ten seconds of each minute, and a short request may fall between them"
+_SAMPLED = {
+    "azure_monitor": "the GPU's use is a sample twice a minute or so, and a short request may fall between them",
+    "cloud_monitoring": "the GPU's duty cycle covers ten seconds of each minute, and a short request may fall "
+    "between them",
+}
+"""Sources that can show that a NIM was used, and never that it was not, and why."""
 
 
 class GuardError(ValueError):
@@ -170,7 +172,7 @@ def _use(
         # A cloud's metrics, because the log is not known as a whole.
         last = _usage.moment(own["last_use_at"])
         if own["source"] in _SAMPLED:
-            return _guard.Use(last_use=last, problem=_UNSURE, in_flight=in_flight, in_flight_why=why)
+            return _guard.Use(last_use=last, problem=_SAMPLED[own["source"]], in_flight=in_flight, in_flight_why=why)
         return _guard.Use(
             last_use=last,
             known_since=_usage.moment(own["idle_since"]),
@@ -208,7 +210,7 @@ def _or_looks(
     found = _looks.usage_of(looks, nim.target, deployment.get("endpoint"))
     if found is None:
         return use
-    if use.problem == _UNSURE and use.last_use is not None:
+    if use.problem in _SAMPLED.values() and use.last_use is not None:
         found["last_use"] = max(use.last_use, found["last_use"] or 0.0)
     return dataclasses.replace(use, **found, unbroken=True, used_hours=frozenset(), history_since=None)
 

@@ -140,7 +140,8 @@ def parts(record: t.Any) -> tuple[Record, Record]:
     fields = found["fields"]
     clear = {name: value for name, value in fields.items() if name in OPEN_FIELDS}
     secret = {name: value for name, value in fields.items() if name not in OPEN_FIELDS}
-    return {**found, "fields": clear}, {"fields": secret} if secret else {}
+    shown = {**found, "fields": clear} if "fields" in record else dict(record)
+    return shown, {"fields": secret} if secret else {}
 
 
 def credentials(variables: t.Mapping[str, t.Any]) -> dict[str, dict[str, str]]:
@@ -183,7 +184,10 @@ def to_deliver(records: t.Any) -> list[str]:
     return sorted(
         provider
         for provider, record in _mapping(records).items()
-        if not is_revoked(record) and (record.get("key_id") or record.get("leaves")) and not record.get("delivered")
+        if isinstance(record, t.Mapping)
+        and not is_revoked(record)
+        and (record.get("key_id") or record.get("leaves"))
+        and not record.get("delivered")
     )
 
 

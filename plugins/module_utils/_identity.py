@@ -121,17 +121,25 @@ Connect = t.Callable[[str], IdentityProvider]
 def run_identity(module: AnsibleModule, connect: Connect) -> t.NoReturn:
     """Carry out a C(workstation_credential_<cloud>) module and leave with its result."""
     hide_json(module)
-    account = Account()
-    try:
-        result = bring_identity(connect, module.params, module.check_mode, account)
-    except MissingLibraryError as exc:
-        module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
-    except (KeyLostError, ProviderError, ValueError) as exc:
-        done = f"Done before that: {'; '.join(account.steps)}." if account.steps else "Nothing was changed."
-        module.fail_json(msg=f"{module.params['workstation']}: {str(exc).rstrip('.')}. {done}")
-    for warning in account.warnings:
+    result = attempt(connect, module.params, module.check_mode)
+    if result.get("failed"):
+        module.fail_json(**result)
+    for warning in result.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**result)
+
+
+def attempt(connect: Connect, params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """Bring an identity to what the options say, and return the module's result, also where that has failed."""
+    account = Account()
+    try:
+        result = bring_identity(connect, params, check_mode, account)
+    except MissingLibraryError as exc:
+        return {"failed": True, "msg": missing_required_lib(exc.package), "exception": exc.import_error}
+    except (KeyLostError, ProviderError, ValueError) as exc:
+        done = f"Done before that: {'; '.join(account.steps)}." if account.steps else "Nothing was changed."
+        return {"failed": True, "msg": f"{params['workstation']}: {str(exc).rstrip('.')}. {done}"}
+    return {**result, **({"warnings": list(account.warnings)} if account.warnings else {})}
 
 
 def bring_identity(

@@ -50,6 +50,7 @@ COMPOSE, ENV = "compose.yaml", ".env"
 NIM_PORT = 8000
 CACHE = "/opt/nim/.cache"
 SPEC_LABEL, MANAGED_LABEL = "budgetguard:spec-hash", "budgetguard:managed"
+_MANAGED = f"label={MANAGED_LABEL}=true"
 KEYS = ("NGC_API_KEY", "HF_TOKEN")
 
 CREATED, UPDATED, UNCHANGED, REMOVED = "created", "updated", "unchanged", "removed"
@@ -1344,6 +1345,25 @@ def _remove(docker: Docker, options: Options, slug: str, record: t.Mapping[str, 
     return outcome
 
 
+def containers(docker: Docker) -> list[dict[str, t.Any]]:
+    """Return Docker's descriptions of the containers that this collection made, without what may be secret in them."""
+    docker.info()
+    ids = docker.run("list the containers", "ps", "--all", "--quiet", "--no-trunc", "--filter", _MANAGED).split()
+    return [_described(info) for info in docker.inspect("container", ids)]
+
+
+def _described(info: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what tells how a container is. Its variables, with the keys among them, are left out."""
+    config, host = info["Config"], info["HostConfig"]
+    return {
+        **{name: info.get(name) for name in ("Name", "Created", "RestartCount")},
+        "State": {name: value for name, value in info["State"].items() if name != "Health"},
+        "Health": (info["State"].get("Health") or {}).get("Status"),
+        "Config": {"Labels": config.get("Labels") or {}},
+        "HostConfig": {name: host.get(name) for name in ("PortBindings", "RestartPolicy")},
+    }
+
+
 def _own_container(docker: Docker, name: str) -> bool:
     """Say whether there is the container. Raises InstallError for one that was not made by this collection."""
     found = docker.inspect("container", [name])
@@ -1367,12 +1387,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print the report as one line of JSON")
-    nodes = argparse.ArgumentParser(add_help=False, parents=[shared])
+    engine = argparse.ArgumentParser(add_help=False, parents=[shared])
+    engine.add_argument("--docker-host", default=None, help="address of the Docker engine")
+    engine.add_argument("--docker-command", default="docker", help="the docker program")
+    nodes = argparse.ArgumentParser(add_help=False, parents=[engine])
     nodes.add_argument("--nodes", nargs="+", default=[], metavar="NODE", help="which nodes; without it, all")
     nodes.add_argument("--folder", type=pathlib.Path, default=None, help=f"default: ~/{FOLDER}")
     nodes.add_argument("--check", action="store_true", help="only say what would be done")
-    nodes.add_argument("--docker-host", default=None, help="address of the Docker engine")
-    nodes.add_argument("--docker-command", default="docker", help="the docker program")
     source = argparse.ArgumentParser(add_help=False)
     source.add_argument("--package", type=pathlib.Path, help="the ZIP file; default: the only one beside this program")
     top = argparse.ArgumentParser(
@@ -1391,6 +1412,7 @@ def parser() -> argparse.ArgumentParser:
     gone = verbs.add_parser("uninstall", parents=[nodes], help="remove nodes; needs no package")
     gone.add_argument("--keep-models", action="store_true", help="keep the volumes with the models")
     verbs.add_parser("verify", parents=[shared, source], help="read the whole package and compare it with its manifest")
+    verbs.add_parser("list", parents=[engine], help="say which NIMs there are on this workstation, and how they are")
     show = verbs.add_parser("show", parents=[shared, source], help="say what is in the package, with its licences")
     show.set_defaults(nodes=[])
     return top
@@ -1460,9 +1482,27 @@ def _run_show(arguments: argparse.Namespace, _tell: Tell) -> _Answer:
         return _Answer(data, lines, EXIT_OK)
 
 
+def _run_list(arguments: argparse.Namespace, _tell: Tell) -> _Answer:
+    found = containers(Docker(arguments.docker_command, arguments.docker_host))
+    lines = [f"{info['Name'].lstrip('/')}: {_condition(info)}" for info in found]
+    return _Answer({"changed": False, "containers": found}, lines or ["Nothing is installed."], EXIT_OK)
+
+
+def _condition(info: t.Mapping[str, t.Any]) -> str:
+    """Return how a container is, and where it listens, as people read it."""
+    bound = [
+        f"{one['HostIp']}:{one['HostPort']}"
+        for all_of in (info["HostConfig"]["PortBindings"] or {}).values()
+        for one in all_of
+    ]
+    health = f" ({info['Health']})" if info["Health"] and info["State"].get("Running") else ""
+    return f"{info['State'].get('Status')}{health}, at {', '.join(bound) or 'no port'}"
+
+
 _VERBS: t.Mapping[str, t.Callable[[argparse.Namespace, Tell], _Answer]] = {
     "install": _run_install,
     "uninstall": _run_uninstall,
+    "list": _run_list,
     "verify": _run_verify,
     "show": _run_show,
 }

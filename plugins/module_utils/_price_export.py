@@ -16,8 +16,11 @@ import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._figures import cost
 
-AMOUNTS = ("hourly_usd", "usd_per_image")
-"""What an endpoint may cost, in US dollars. C(usd_per_image) is there where the benchmark has measured it."""
+MEASURED = ("usd_per_image", "usd_per_1k_tokens")
+"""What a request to an endpoint costs in US dollars, where the benchmark has measured it."""
+
+AMOUNTS = ("hourly_usd", *MEASURED)
+"""What an endpoint may cost."""
 
 DATE = "priced_at"
 FIELDS = (*AMOUNTS, DATE)
@@ -38,11 +41,11 @@ def is_passing(row: Entry | None) -> bool:
     return row is None or bool(row.get("passing"))
 
 
-def with_image(price: Entry, seconds: float | None, replicas: t.Any = 1) -> dict[str, t.Any]:
-    """Return the price with that of an image, which takes so many seconds of one of the copies that are priced."""
-    found = {name: value for name, value in price.items() if name != "usd_per_image"}
-    amount = cost(seconds, found.get("hourly_usd"), replicas)
-    return found if amount is None else {**found, "usd_per_image": amount}
+def with_request(price: Entry, seconds: t.Mapping[str, float | None], replicas: t.Any = 1) -> dict[str, t.Any]:
+    """Return the price with what requests cost. ``seconds`` of one of the copies that are priced, by C(MEASURED)."""
+    found = {name: value for name, value in price.items() if name not in MEASURED}
+    amounts = {name: cost(each, found.get("hourly_usd"), replicas) for name, each in seconds.items()}
+    return {**found, **{name: amount for name, amount in amounts.items() if amount is not None}}
 
 
 def settled(new: Entry, old: Entry | None, passing: bool = False) -> dict[str, t.Any]:
@@ -64,4 +67,4 @@ def settled(new: Entry, old: Entry | None, passing: bool = False) -> dict[str, t
     return before if same or str(before[DATE]) > str(now.get(DATE)) else now
 
 
-__all__ = ("AMOUNTS", "DATE", "FIELDS", "is_passing", "of_row", "settled", "with_image")
+__all__ = ("AMOUNTS", "DATE", "FIELDS", "MEASURED", "is_passing", "of_row", "settled", "with_request")

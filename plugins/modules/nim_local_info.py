@@ -11,13 +11,25 @@ short_description: List the NVIDIA NIM containers of a Docker host
 description:
   - Reads from the Docker engine, by label, which NIMs exist, which of them run, and why one that should run does not.
   - Nothing is remembered between runs.
+  - On a workstation with Windows, ComfyUI's own Python asks Docker, and C(ansible.windows.win_command) starts it. A NIM
+    is ready there when Docker's own check says so, which it finds out twice a minute.
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
+options:
+  comfyui_path:
+    description: ComfyUI's base folder. On Windows, its Python is looked for there. Without effect elsewhere.
+    type: str
+  comfyui_python:
+    description: ComfyUI's Python on Windows, where it is elsewhere, or there is no ComfyUI. Without effect elsewhere.
+    type: str
 extends_documentation_fragment:
   - budgetguard.techops.attributes
   - budgetguard.techops.attributes.info_module
   - budgetguard.techops.attributes.actiongroup_local
   - budgetguard.techops.local_connection
+attributes:
+  platform:
+    platforms: posix, windows
 seealso:
   - module: budgetguard.techops.nim_local
 """
@@ -27,6 +39,11 @@ EXAMPLES = r"""
   budgetguard.techops.nim_local_info:
     endpoint_host: gpu-box-1.studio.example
   register: result
+
+- name: See what runs on a workstation with Windows
+  budgetguard.techops.nim_local_info:
+    endpoint_host: 127.0.0.1
+    comfyui_path: D:\ComfyUI_windows_portable\ComfyUI
 
 - name: Show the reason for each NIM that does not run
   ansible.builtin.debug:
@@ -63,15 +80,21 @@ deployments:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import LOCAL_CONNECTION
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import LOCAL_CONNECTION, ArgumentSpec
 from ansible_collections.budgetguard.techops.plugins.module_utils._converge import run_info
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_cli import DockerCli
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.local import Local
 
+ARGUMENT_SPEC: ArgumentSpec = {
+    **LOCAL_CONNECTION,
+    "comfyui_path": {"type": "str"},
+    "comfyui_python": {"type": "str"},
+}
+
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=LOCAL_CONNECTION, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with DockerCli(module.run_command, params["docker_command"], params["docker_host"]) as cli:
         run_info(module, lambda: Local.connect(cli, params))

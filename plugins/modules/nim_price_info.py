@@ -26,9 +26,7 @@ description:
 author:
   - BudgetGuard TechOps contributors (!UNKNOWN)
 extends_documentation_fragment:
-  - budgetguard.techops.attributes
-  - budgetguard.techops.attributes.info_module
-  - budgetguard.techops.attributes.action
+  - budgetguard.techops.attributes.controller_info
 options:
   targets:
     description:

@@ -88,6 +88,8 @@ options:
       - They count C(GET) as well, so whoever looks whether a NIM is there keeps it in use.
       - With O(provider=gcp) ask Cloud Monitoring for the duty cycle of the GPUs instead. It covers 10 seconds of each
         minute, so a short request may not be seen.
+      - With O(provider=azure) and O(prometheus_query_endpoint) ask the Azure Monitor workspace how busy the GPUs are,
+        as NVIDIA's DCGM exporter tells it. It takes samples, so a short request may not be seen either.
     type: bool
     default: true
   log_path:
@@ -106,6 +108,14 @@ options:
     description:
       - Send queries to this address instead of V(https://api.loganalytics.io), for example in a sovereign cloud. The
         environment variable E(AZURE_LOG_ANALYTICS_ENDPOINT) does the same.
+    type: str
+  prometheus_query_endpoint:
+    description:
+      - The query endpoint of the Azure Monitor workspace to which the cluster sends the metrics of NVIDIA's DCGM
+        exporter, as the workspace's page Overview shows it, for example
+        V(https://studio-abcd.eastus.prometheus.monitor.azure.com). The environment variable
+        E(AZURE_PROMETHEUS_QUERY_ENDPOINT) does the same.
+      - Without it no metrics are read on Azure. Of Azure's clouds only the public one is supported.
     type: str
   logging_endpoint:
     description:
@@ -148,7 +158,8 @@ notes:
     Analytics Reader on the workspace, with Reader on the cluster where O(log_analytics_workspace_id) is not set; or
     Logs Viewer (C(roles/logging.viewer)) in the project.
   - With O(metrics) also C(cloudwatch:GetMetricData) and C(elasticloadbalancing:DescribeTargetGroups). CloudWatch wants
-    0.01 USD for 1,000 metrics, and two are read for each of O(nodes). On Google Cloud C(monitoring.timeSeries.list).
+    0.01 USD for 1,000 metrics, and two are read for each of O(nodes). On Google Cloud C(monitoring.timeSeries.list); on
+    Azure the role Monitoring Data Reader on the Azure Monitor workspace.
   - CloudWatch Logs Insights costs money by what it reads, about 0.005 USD for a gigabyte in us-east-1. A call reads the
     log three times; RV(log.bytes_scanned) tells how much that was.
   - Google allows 60 requests a minute in a project. A call makes one for each 1,000 lines since O(since), one for each
@@ -292,15 +303,15 @@ nims:
     source:
       description:
         - From what RV(nims[].idle_since) and RV(nims[].last_use_at) are known. V(gateway_log), V(cloudwatch) for the
-          metrics of the load balancer, V(cloud_monitoring) for the duty cycle of the GPUs, or null if they are not, or
-          only by a log that has gaps.
+          metrics of the load balancer, V(cloud_monitoring) or V(azure_monitor) for how busy the GPUs were, or null if
+          they are not, or only by a log that has gaps.
         - Metrics know the last day at most. A minute without any metric is not known, and so is what was before.
       type: str
       sample: gateway_log
     settled_until:
       description:
-        - Up to when that is known. CloudWatch's metrics count after ten minutes and Cloud Monitoring's after four,
-          since they may come late.
+        - Up to when that is known. Metrics of CloudWatch and Azure Monitor count after ten minutes, those of Cloud
+          Monitoring after four, since they may come late.
       type: str
       sample: "2026-11-28T17:59:00Z"
     recent:
@@ -318,7 +329,7 @@ nims:
         busy_seconds:
           description:
             - For how long it worked on at least one of them. Null if that is not known.
-            - By V(cloud_monitoring) it is the whole minutes in which a GPU was seen to work.
+            - By V(cloud_monitoring) and V(azure_monitor) it is the whole minutes in which a GPU was seen to work.
           type: float
           sample: 61.5
 workstations:
@@ -435,7 +446,7 @@ def _counted(
     options: Options, ask: _usage.Ask, seen: _usage.Seen, now: float
 ) -> tuple[dict[str, _usage_metrics.Counted], str | None]:
     """Return what metrics tell of the NIMs where the log does not, and why they do not."""
-    has_metrics = options["provider"] in ("aws", "gcp")
+    has_metrics = options["provider"] in ("aws", "gcp") or _asks_azure(options)
     if not has_metrics or not options["metrics"] or not ask.nodes or _usage.is_unbroken(seen):
         return {}, None
     try:
@@ -444,12 +455,21 @@ def _counted(
         return {}, str(exc)
 
 
+def _asks_azure(options: Options) -> bool:
+    """Whether the target is Azure's and its metrics are somewhere: a cluster does not name the workspace by itself."""
+    return options["provider"] == "azure" and bool(options["prometheus_query_endpoint"])
+
+
 def _metrics(options: Options) -> Metrics:
     """Open the target's metrics, with the library of its own cloud only."""
     if options["provider"] == "aws":
         from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_metrics import AwsMetrics
 
         return AwsMetrics.connect(options)
+    if options["provider"] == "azure":
+        from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_metrics import AzureMetrics
+
+        return AzureMetrics.connect(options)
     from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_metrics import GcpMetrics
 
     return GcpMetrics.connect(options)

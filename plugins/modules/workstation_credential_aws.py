@@ -154,7 +154,7 @@ credentials:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_CONNECTION
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_IDENTITY, AWS_IDENTITY_RULES
 from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, run_identity
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_identity import connect
 
@@ -162,13 +162,9 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aw
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            **IDENTITY,
-            **AWS_CONNECTION,
-            "allowed_source_cidrs": {"type": "list", "elements": "str", "default": []},
-        },
-        required_together=[("access_key", "secret_key")],
+        argument_spec={**IDENTITY, **AWS_IDENTITY},
         supports_check_mode=True,
+        **AWS_IDENTITY_RULES,
     )
     run_identity(module, lambda workstation: connect(module.params, workstation))
 

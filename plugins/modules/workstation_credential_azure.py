@@ -167,7 +167,7 @@ credentials:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AZURE_CONNECTION
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AZURE_IDENTITY
 from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, run_identity
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._azure_identity import connect
 
@@ -175,7 +175,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._az
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={**IDENTITY, **AZURE_CONNECTION},
+        argument_spec={**IDENTITY, **AZURE_IDENTITY},
         supports_check_mode=True,
     )
     run_identity(module, lambda workstation: connect(module.params, workstation))

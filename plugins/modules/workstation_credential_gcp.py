@@ -182,23 +182,17 @@ credentials:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import GCP_CONNECTION
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import GCP_IDENTITY, GCP_IDENTITY_RULES
 from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, run_identity
-from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_identity import VIEWER, connect
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_identity import connect
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            **IDENTITY,
-            **GCP_CONNECTION,
-            "project_role": {"type": "str", "default": VIEWER},
-            "iam_endpoint": {"type": "str"},
-            "resource_manager_endpoint": {"type": "str"},
-        },
-        mutually_exclusive=[("service_account_file", "service_account_contents")],
+        argument_spec={**IDENTITY, **GCP_IDENTITY},
         supports_check_mode=True,
+        **GCP_IDENTITY_RULES,
     )
     run_identity(module, lambda workstation: connect(module.params, workstation))
 

@@ -38,6 +38,8 @@ FILE_MODE, FOLDER_MODE = 0o644, 0o755
 WRITABLE_BY_OTHERS = 0o022
 LIBRARY = "cryptography"
 LIBRARIES = ("budgetguard", "python")
+WRITTEN = ("usage.jsonl", ".usage.jsonl.new")
+"""What the companion itself writes below C(budgetguard): the usage file, and the one it makes when that is too long."""
 OLDEST = (3, 9)
 DOOR_MODE = 0o400
 DOOR_BYTES = 15
@@ -286,6 +288,9 @@ def install_library(base: Path, python: Python, wheels: t.Mapping[str, str] | No
     for folder in (parent.parent, parent):
         if not refuse_folder(folder, "it"):
             folder.mkdir(mode=0o700)
+    for left in parent.glob(".*.new"):
+        # Of a run that was killed.
+        shutil.rmtree(left)
     new = parent / f".{python.tag}.{secrets.token_hex(6)}.new"
     source: list[str] = []
     try:
@@ -397,9 +402,11 @@ def run(options: Options) -> dict[str, t.Any]:
 
 
 def _remove(base: Path, folder: Path, found: t.Mapping[str, str], door: Path, check: bool) -> dict[str, t.Any]:
-    """Take away the companion, its libraries and its token."""
+    """Take away the companion, its libraries, its token, and what it wrote."""
     libraries = base.joinpath(*LIBRARIES)
-    has_libraries = refuse_folder(libraries.parent, "it") and refuse_folder(libraries, "it")
+    has_folder = refuse_folder(libraries.parent, "it")
+    has_libraries = has_folder and refuse_folder(libraries, "it")
+    written = [path for path in (libraries.parent / name for name in WRITTEN) if has_folder and os.path.lexists(path)]
     steps = [f"remove {name}" for name in sorted(found)] or (["remove ."] if folder.is_dir() else [])
     has_door = door.is_symlink() or door.exists()
     if not check:
@@ -409,8 +416,12 @@ def _remove(base: Path, folder: Path, found: t.Mapping[str, str], door: Path, ch
             door.unlink()
         if has_libraries:
             shutil.rmtree(libraries)
+        for path in written:
+            path.unlink()
+        if has_folder and not any(libraries.parent.iterdir()):
+            libraries.parent.rmdir()
     library = "removed" if has_libraries else "absent"
-    steps += [f"remove {door}"] if has_door else []
+    steps += [f"remove {path}" for path in written] + ([f"remove {door}"] if has_door else [])
     return {"steps": steps, "python": None, "library": library, "needs_wheels": False, "before": found, "after": {}}
 
 

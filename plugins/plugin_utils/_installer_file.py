@@ -23,6 +23,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils import (
     _workstation,
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import (
+    _config_decision,
     _installer_program,
     _posix_facts,
     _windows,
@@ -37,6 +38,7 @@ PARTS = (
     _price_export,
     _workstation,
     _posix_facts,
+    _config_decision,
     _windows_config,
     _windows,
     _windows_facts,

@@ -56,12 +56,16 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._workstation i
     ConfigError,
     Document,
     Sealed,
-    Update,
     Wanted,
     check_credentials,
     check_endpoints,
     mode_name,
-    update,
+)
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._config_decision import (
+    Decision,
+    decide_absent,
+    decide_present,
+    refusal,
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import (
     CONFIG_MODE,
@@ -72,10 +76,6 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts i
     Facts,
     Found,
     WorkstationError,
-    aside_name,
-    key_state,
-    plan_absent,
-    plan_present,
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import windows_path
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows_facts import WindowsFacts
@@ -661,56 +661,8 @@ def _fits(section: Document, key: str) -> bool:
     return bool(section.get("key_id") == key_id(key))
 
 
-# ---- the decision ----------------------------------------------------------------------------------------------------
-
-
-class Decision(t.NamedTuple):
-    """What to do on this workstation, and what to tell of it."""
-
-    facts: Found
-    steps: tuple[str, ...]
-    content: bytes
-    aside: str
-    told: dict[str, t.Any]
-
-
-def decide(facts: Found, wanted: Wanted, backup: bool, now: str) -> Decision:
-    """Decide as the action does."""
-    what = update(facts.content, wanted, now)
-    replace = bool(what.reasons)
-    aside = aside_name(facts, "broken" if what.found == "broken" else "unknown-key") if what.keep_aside else ""
-    if backup and replace and facts.has_file and not aside:
-        aside = aside_name(facts, "backup")
-    steps = tuple(plan_present(facts, replace, aside=bool(aside)))
-    told = {
-        "config_status": _config_status(what, steps),
-        "key_status": _key_status(facts, steps),
-        "reasons": list(what.reasons),
-        "problem": what.problem,
-        "mode": wanted.mode,
-        "encryption_version": wanted.encryption_version,
-        "key_id": key_id(wanted.key),
-        "fingerprint": wanted.envelope["fingerprint"],
-        "kept_aside": facts.beside(aside) if aside else None,
-    }
-    return Decision(facts, steps, what.content if replace else b"", aside, told)
-
-
-def _config_status(what: Update, steps: t.Sequence[str]) -> str:
-    if "config" in steps:
-        return {"missing": "created", "ok": "updated", "previous_key": "rotated"}.get(what.found, "replaced")
-    return "mode" if "config_mode" in steps or "folder" in steps else "unchanged"
-
-
-def _key_status(facts: Found, steps: t.Sequence[str]) -> str:
-    if "key_keep" in steps or "key_final" in steps:
-        found = {"missing": "created", "rotating": "rotated", "previous": "rotated", "other": "replaced"}
-        return found.get(key_state(facts), "mode")
-    return "unchanged"
-
-
 def _refuse(facts: Found, force: bool) -> None:
-    problem = facts.base_problem(force) or facts.config_problem() or facts.key_problem()
+    problem = refusal(facts, force)
     if problem is not None:
         raise RefusedWorkstationError(in_our_words(problem))
 
@@ -809,7 +761,7 @@ def run(options: argparse.Namespace) -> dict[str, t.Any]:
     for _attempt in range(ATTEMPTS):
         facts = computer.read(keys.known_lines)
         _refuse(facts, options.force)
-        decision = decide(facts, wanted, options.backup, now)
+        decision = decide_present(facts, wanted, options.backup, now)
         if only_look or computer.write(facts, decision.steps, decision.content, decision.aside, keys.line):
             return _tell(options, decision, warnings)
     raise InstallError("Not written: someone else kept changing the config at the same time. Run this again.")
@@ -834,28 +786,18 @@ def _remove(options: argparse.Namespace) -> dict[str, t.Any]:
     for _attempt in range(ATTEMPTS):
         facts = computer.read()
         _refuse(facts, options.force)
-        aside = aside_name(facts, "backup") if options.backup and facts.has_file else ""
-        steps = tuple(plan_absent(facts, aside=bool(aside)))
-        told = {
-            "config_status": "removed" if "config_remove" in steps else "absent",
-            "key_status": "removed" if "key_remove" in steps else "absent",
-        }
-        if computer.write(facts, steps, b"", aside, ""):
-            return _tell(options, Decision(facts, steps, b"", aside, told), [])
+        decision = decide_absent(facts, options.backup)
+        if computer.write(facts, decision.steps, b"", decision.aside, ""):
+            return _tell(options, decision, [])
     raise InstallError("Not removed: someone else kept changing the config at the same time. Run this again.")
 
 
 def _tell(options: argparse.Namespace, decision: Decision, warnings: t.Sequence[str]) -> dict[str, t.Any]:
-    changed = bool(decision.steps)
     return {
-        **decision.told,
-        "changed": changed,
-        "steps": list(decision.steps),
-        "path": decision.facts.path,
-        "key_path": decision.facts.key,
+        **decision.told(),
         "warnings": list(warnings),
         "check": options.check or options.verify,
-        "exit_code": EXIT_DIFFERS if options.verify and changed else EXIT_OK,
+        "exit_code": EXIT_DIFFERS if options.verify and decision.steps else EXIT_OK,
     }
 
 
@@ -872,8 +814,9 @@ def _print(told: t.Mapping[str, t.Any]) -> None:
     ):
         as_it_was = status in ("unchanged", "absent")
         sys.stdout.write(f"{name}: {'' if as_it_was else would}{status} ({path})\n")
-    if told.get("kept_aside"):
-        sys.stdout.write(f"kept beside it: {told['kept_aside']}\n")
+    beside = told["kept_aside"] or told["backup_file"]
+    if beside:
+        sys.stdout.write(f"kept beside it: {beside}\n")
 
 
 def _key_lines(options: argparse.Namespace, installed: list[str], warnings: list[str]) -> tuple[list[str], list[str]]:

@@ -42,6 +42,10 @@ class RoleVariables:
         options = variables.get(PLANNED, {}).get("options", {})
         own = options.get("each", {}).get(variables.get("inventory_hostname"))
         self._planned: Values = {} if own is None else {**options["all"], **own}
+        # The role has set it with set_fact, so there is nothing in it to be templated.
+        self.derived: Values = variables.get(f"{ROLE}__derived", {})
+        self.one_studio_key = own is not None and bool(options["one_studio_key"])
+        self.one_document = own is not None
 
     def get(self, name: str, default: t.Any = None) -> t.Any:
         """Return a variable of the role by the part of its name that comes after the role's."""
@@ -61,8 +65,11 @@ class RoleVariables:
             raise AnsibleActionFail(f"{ROLE}_{name} must be true or false.") from error
 
 
-def planned(found: t.Mapping[str, Values]) -> dict[str, t.Any]:
-    """Return the variables of all workstations, what they share once."""
+def planned(found: t.Mapping[str, Values], studio_keys: t.Collection[t.Any]) -> dict[str, t.Any]:
+    """Return the variables of all workstations, what they share once, and whether they share their studio keys.
+
+    :param studio_keys: each workstation's studio key with its previous one.
+    """
     each = list(found.values())
     shared = {
         name: value
@@ -70,7 +77,7 @@ def planned(found: t.Mapping[str, Values]) -> dict[str, t.Any]:
         if all(name in other and other[name] == value for other in each)
     }
     own = {host: {name: value for name, value in of.items() if name not in shared} for host, of in found.items()}
-    return {"all": shared, "each": own}
+    return {"all": shared, "each": own, "one_studio_key": len(set(studio_keys)) == 1}
 
 
 def arguments(templar: t.Any, variables: Values) -> dict[str, t.Any]:
@@ -96,9 +103,14 @@ def arguments(templar: t.Any, variables: Values) -> dict[str, t.Any]:
 
 
 def _documents(role: RoleVariables) -> dict[str, t.Any]:
-    """Return the endpoints. Only a workstation that has NIMs of its own needs the role's expression for them."""
+    """Return the endpoints. Only a workstation that has NIMs of its own needs the role's expression for them.
+
+    In a rollout that was planned they are one document for all, which was templated with the keys.
+    """
     if role.yes("own_nims"):
         return {"endpoints": role.get("_endpoints"), "unread_targets": role.get("_unread_targets")}
+    if role.one_document and role.derived:
+        return {"endpoints": role.derived["endpoints"], "unread_targets": role.derived["unread_targets"]}
     return {"endpoints": role.get("endpoints"), "unread_targets": role.get("unread_targets", [])}
 
 
@@ -107,8 +119,11 @@ def _keys(role: RoleVariables) -> dict[str, t.Any]:
 
     If this one has another studio key, they are derived again.
     """
-    studio_key, previous = role.get("studio_key"), role.get("previous_studio_key") or None
-    derived = role.get("_derived", {})
+    derived = role.derived
+    if role.one_studio_key and derived:
+        studio_key, previous = derived["studio_key"], derived["previous_studio_key"] or None
+    else:
+        studio_key, previous = role.get("studio_key"), role.get("previous_studio_key") or None
     known = [derived["wide"]] if derived and derived["studio_key"] == studio_key else []
     before = [derived["previous_wide"]] if previous and derived and derived["previous_studio_key"] == previous else []
     wants_wide = str(role.get("encryption_version")) == str(STUDIO_WIDE)

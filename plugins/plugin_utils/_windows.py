@@ -80,6 +80,21 @@ def is_windows(action: t.Any) -> bool:
     return bool(getattr(shell, "_IS_WINDOWS", False)) or getattr(shell, "SHELL_FAMILY", "") in ("powershell", "cmd")
 
 
+def run_as_module(action: t.Any, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Run the module of the action's own name, as if there were no action: what is not Windows needs none."""
+    normal = action._shared_loader_obj.action_loader.get(
+        "ansible.legacy.normal",
+        task=action._task,
+        connection=action._connection,
+        play_context=action._play_context,
+        loader=action._loader,
+        templar=action._templar,
+        shared_loader_obj=action._shared_loader_obj,
+    )
+    result: dict[str, t.Any] = normal.run(None, task_vars)
+    return result
+
+
 def is_unc(path: str) -> bool:
     r"""Tell whether a path is on a file server: C(\\\\server\\share\\...)."""
     return path.replace("/", "\\").startswith("\\\\")

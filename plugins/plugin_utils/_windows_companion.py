@@ -98,6 +98,12 @@ class Station:
             self._collect(self.folder, "", files, opened)
         return files, opened
 
+    def written(self) -> list[str]:
+        """Return what the companion itself wrote, besides what Python keeps."""
+        folder = ntpath.dirname(self.libraries)
+        paths = [ntpath.join(folder, name) for name in self.install.WRITTEN] if self.is_folder(folder) else []
+        return [path for path in paths if self.system.kind(path) is not None]
+
     def _collect(self, folder: str, below: str, files: dict[str, str], opened: list[str]) -> None:
         self._check_owner(folder)
         if not self.config.is_private(self.system.security(folder), self.user):
@@ -223,6 +229,7 @@ def look(request: Request, config: t.Any, install: t.Any, system: t.Any, python:
             "open": opened,
             "has_folder": system.kind(station.folder) is not None,
             "has_libraries": has_libraries,
+            "written": station.written(),
             "python": python.path,
             "seen": python.look(request["base"]) if request["state"] == "present" else None,
         }
@@ -264,16 +271,20 @@ def change(request: Request, config: t.Any, install: t.Any, system: t.Any, pytho
 
 
 def remove(request: Request, config: t.Any, install: t.Any, system: t.Any, _python: t.Any) -> dict[str, t.Any]:
-    """Take away the companion, its token and its libraries, which a ComfyUI that runs may keep open."""
+    """Take away the companion, its token, what it wrote, and its libraries, which a ComfyUI that runs may keep open."""
     station = Station(config, install, system, request, request["user"])
+    files = writer(request, config, system)
     budgetguard = ntpath.dirname(station.libraries)
     for folder, above in ((station.folder, station.custom_nodes), (station.libraries, budgetguard)):
         if system.kind(folder) is not None:
             with station.held(station.base, above):
                 station.clear(folder)
                 system.remove_folder(folder)
+    for path in station.written():
+        with station.held(station.base, budgetguard):
+            files.patiently(lambda path=path: system.remove(path))
     if request["door_step"]:
-        writer(request, config, system).take("key_remove")
+        files.take("key_remove")
     return {"done": True}
 
 

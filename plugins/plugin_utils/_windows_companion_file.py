@@ -42,7 +42,7 @@ class Decision:
     write: list[str] = dataclasses.field(default_factory=list)
     remove: list[str] = dataclasses.field(default_factory=list)
     door: bool = False
-    library: str = "present"
+    packages: str = "present"
 
 
 class WindowsCompanion:
@@ -73,14 +73,14 @@ class WindowsCompanion:
         facts = found["facts"]
         decision = decide(found, files, self._options["state"])
         library = None
-        if decision.library == "installed":
+        if decision.packages == "installed":
             library = {"tag": found["seen"]["tag"], "wheels": None if wheels is None else encoded(wheels)}
-        if not check and (decision.steps or decision.library in ("installed", "removed")):
+        if not check and (decision.steps or decision.packages in ("installed", "removed")):
             self._change(facts, decision, files, found["open"], library)
         return {
             "steps": decision.steps,
             "python": None if self._options["state"] == "absent" else found["python"],
-            "library": decision.library,
+            "library": decision.packages,
             "before": found["files"],
             "after": digests(files),
         }
@@ -149,8 +149,9 @@ def decide(found: t.Mapping[str, t.Any], files: Files, state: str) -> Decision:
     there: dict[str, str] = found["files"]
     if state == "absent":
         steps = [f"remove {name}" for name in sorted(there)] or (["remove ."] if found["has_folder"] else [])
+        steps += [f"remove {path}" for path in found["written"]]
         steps += [f"remove {facts.key}"] if facts.has_key_file else []
-        return Decision(steps, door=facts.has_key_file, library="removed" if found["has_libraries"] else "absent")
+        return Decision(steps, door=facts.has_key_file, packages="removed" if found["has_libraries"] else "absent")
     library = _library(found)
     plan = _companion_install.plan(there, digests(files))
     steps = [f"access {name}" for name in found["open"]] + [f"{step} {name}" for step, name in plan]

@@ -10,7 +10,7 @@ import typing as t
 
 import boto3
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_CONNECTION
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_IDENTITY
 from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, run_identity
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_identity
 from tests.aws.account import REGION
@@ -68,7 +68,7 @@ class Artist:
     def options(self, **changes: t.Any) -> dict[str, t.Any]:
         """Return the module's options with their defaults."""
         env = self.sandbox.env
-        spec = {**IDENTITY, **AWS_CONNECTION, "allowed_source_cidrs": {"default": []}}
+        spec = {**IDENTITY, **AWS_IDENTITY}
         return {
             **{name: option.get("default") for name, option in spec.items()},
             "region": REGION,

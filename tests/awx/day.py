@@ -46,7 +46,7 @@ STEPS = [
     Step("revoke", "Off: aws", limit="ws-2"),
     Step("studio_key"),
     Step("audit", artifact="workstation_audit"),
-    Step("package_build", "it must end in .zip", answers={"package_build_host": "localhost"}, refused=True),
+    Step("package_build", "nim_package_path is not set", answers={"package_build_host": "localhost"}, refused=True),
     Step("package_install", "Neither nim_package_path nor nim_package_share is set", refused=True),
     Step("stop"),
     Step("site", artifact="nim_rollout"),

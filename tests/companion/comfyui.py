@@ -6,7 +6,7 @@
 
 ``python -m tests.companion.comfyui BASE [FILE]`` loads what is in ``BASE/custom_nodes`` as ComfyUI does, serves the
 frontend of the package comfyui-frontend-package on a free port of loopback, and prints that port. With a file it ends
-when that is gone. It runs no workflow and keeps no files. What ComfyUI serves:
+when that is gone. It runs no workflow and keeps no files, and logs all that there is to log. What ComfyUI serves:
 https://docs.comfy.org/development/comfyui-server/comms_routes
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import os
+import logging
 import sys
 import types
 import typing as t
@@ -59,7 +59,7 @@ class ComfyUI:
 
     def __init__(self, base: Path) -> None:
         # What ComfyUI was told to listen on. The stand-in itself never leaves loopback.
-        self.listen = os.environ.get("COMFYUI_LISTEN", "127.0.0.1")
+        self.arguments = types.SimpleNamespace(listen="127.0.0.1")
         self.routes = web.RouteTableDef()
         self.settings: dict[str, t.Any] = {"Comfy.TutorialCompleted": True}
         self.nodes: dict[str, t.Any] = {}
@@ -78,7 +78,7 @@ class ComfyUI:
         instance = types.SimpleNamespace(routes=self.routes)
         vars(server).update(PromptServer=types.SimpleNamespace(instance=instance))
         arguments = types.ModuleType("comfy.cli_args")
-        vars(arguments).update(args=types.SimpleNamespace(listen=self.listen))
+        vars(arguments).update(args=self.arguments)
         sys.modules.update({"folder_paths": folder_paths, "server": server})
         sys.modules.update({"comfy": types.ModuleType("comfy"), "comfy.cli_args": arguments})
 
@@ -130,6 +130,7 @@ class ComfyUI:
         routes.get("/userdata/{file:.*}")(_no_file)
         routes.post("/userdata/{file:.*}")(_constant("saved"))
         routes.get("/")(self._index)
+        routes.post("/stand-in/listen")(self._pretend_to_listen)
         application = web.Application()
         for route in list(routes):
             assert isinstance(route, web.RouteDef)
@@ -158,6 +159,11 @@ class ComfyUI:
     async def _change_settings(self, request: web.Request) -> web.Response:
         change = json.loads(await request.text())
         self.settings.update({request.match_info["name"]: change} if "name" in request.match_info else change)
+        return web.Response()
+
+    async def _pretend_to_listen(self, request: web.Request) -> web.Response:
+        """Stand in for a restart with another --listen."""
+        self.arguments.listen = await request.text()
         return web.Response()
 
     async def _index(self, _request: web.Request) -> web.FileResponse:
@@ -206,4 +212,5 @@ async def serve(base: Path, while_exists: Path | None) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.DEBUG)
     asyncio.run(serve(Path(sys.argv[1]).resolve(), Path(sys.argv[2]) if len(sys.argv) > 2 else None))

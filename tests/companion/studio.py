@@ -23,6 +23,7 @@ from tests.unit.workstation.examples import CANARY, KEY, NOW, OTHER_STUDIO_KEY, 
 PACKAGE = layout.ROOT / "roles" / "workstation_companion" / "files" / "budgetguard_companion"
 STRANGER = _envelope.workstation_key(OTHER_STUDIO_KEY, "ws-2")
 SECRETS = (CANARY, KEY, STUDIO_KEY, STRANGER)
+CONTACT = "extension 4711"
 NVIDIA = {"nvidia": {"NVIDIA API Key / NGC API Key": f"nvapi-{CANARY}"}}
 AWS = {"aws": {"Access Key ID": "AKIAEXAMPLE", "Secret Access Key": CANARY}}
 
@@ -75,8 +76,18 @@ class Place:
         self.key_file.parent.mkdir(exist_ok=True)
         self.key_file.write_text(lines, encoding="utf-8")
         settings = self.base / "custom_nodes" / PACKAGE.name / "settings.json"
-        content = {"key_path": str(self.key_file), "time_limit": 900, "token_path": str(self.token_file)}
+        content = {
+            "key_path": str(self.key_file),
+            "time_limit": 900,
+            "token_path": str(self.token_file),
+            "contact": CONTACT,
+        }
         settings.write_text(json.dumps(content), encoding="utf-8")
+
+    @property
+    def log(self) -> Path:
+        """What ComfyUI prints."""
+        return self.base.parent / "comfyui.log"
 
     @property
     def token_file(self) -> Path:
@@ -89,11 +100,17 @@ def running_comfyui(place: Place, **environment: str) -> t.Iterator[str]:
     """Start the stand-in of ComfyUI with more variables in its environment; yield its address."""
     command = [sys.executable, "-B", "-m", "tests.companion.comfyui", str(place.base)]
     variables = {**os.environ, **environment}
-    with subprocess.Popen(command, cwd=layout.ROOT, env=variables, stdout=subprocess.PIPE, text=True) as server:
+    with (
+        place.log.open("a", encoding="utf-8") as log,
+        subprocess.Popen(
+            command, cwd=layout.ROOT, env=variables, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as server,
+    ):
         assert server.stdout is not None
         try:
             port = server.stdout.readline().strip()
-            assert port.isdigit()
+            assert port.isdigit(), place.log.read_text(encoding="utf-8")
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
+            log.write(server.stdout.read())

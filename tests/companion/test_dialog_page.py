@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import typing as t
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.browser.chromium import Page
+from tests.companion.leaks import Haystack, saved_image
 from tests.companion.published import Fields, prepare, secret_parts
-from tests.companion.studio import SECRETS, Place, running_comfyui
+from tests.companion.studio import CONTACT, SECRETS, Place, running_comfyui
 from tests.companion.test_page import GREEN, load, look
 from tests.sandbox import Sandbox
 from tests.unit.workstation.examples import CANARY
@@ -23,6 +25,16 @@ from tests.unit.workstation.examples import CANARY
 EVERYWHERE = str(ipaddress.IPv4Address(0))
 CLOUDS = ("aws", "gcp")
 TOKEN = f"token-of-the-door-{CANARY}"
+LISTENER = """
+window.heard = [];
+const asked = window.fetch;
+window.fetch = async (...given) => {
+    const answer = await asked(...given);
+    const content = await answer.clone().text();
+    window.heard.push(`${answer.url} ${content}`);
+    return answer;
+};
+"""
 
 
 class Studio:
@@ -96,25 +108,50 @@ def tick_all(page: Page) -> None:
         page.run(f"{tick}.checked || {tick}.click()")
 
 
+@contextlib.contextmanager
+def listening_in(page: Page) -> t.Iterator[None]:
+    """Keep all answers that pages get from now on."""
+    added = page.call("Page.addScriptToEvaluateOnNewDocument", source=LISTENER)["identifier"]
+    yield
+    page.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+
+
 def check_nothing_leaked(page: Page, place: Place, studio: Studio) -> None:
-    """Look for every secret in the page, in all answers, and in every file that the companion wrote."""
-    seen = page.run(
-        "document.documentElement.outerHTML + JSON.stringify(localStorage)"
-        " + JSON.stringify(Object.values(app.graph.serialize()))"
+    """Look for every secret in the page, all answers, what images and history keep, logs, and every file."""
+    page.run("LiteGraph.createNode('BudgetGuardNIM') && app.graph.add(LiteGraph.createNode('BudgetGuardNIM')); null")
+    kept = page.run("app.graphToPrompt().then((whole) => ({prompt: whole.output, workflow: whole.workflow}))")
+    hay = Haystack()
+    hay.add("image", saved_image(kept["prompt"], kept["workflow"]))
+    hay.add("history", json.dumps(kept))
+    hay.add("page", page.run("document.documentElement.outerHTML + JSON.stringify(localStorage)"))
+    hay.add("complaints", json.dumps(page.complaints))
+    hay.add("addresses", json.dumps(page.requests))
+    for route in ("status", "cloud-nodes/status", "choice?node=FLUX+Dev&mode=LOWEST+PRICE"):
+        page.run(f"fetch('/budgetguard/api/{route}').then((answer) => answer.text())")
+    page.wait("heard.some((one) => one.includes('/choice?'))")
+    hay.add("answers", "\n".join(page.run("heard")))
+    hay.add("log", place.log.read_bytes())
+    hay.add_files(place.base)
+    hay.check(
+        studio.secrets(),
+        {
+            "image: metadata": "BudgetGuardNIM",
+            "history": "BudgetGuardNIM",
+            "page": "Cloud nodes",
+            "answers": "is being stopped, and costs no more",
+            "addresses": "/budgetguard/api/cloud-nodes/start",
+            "log": "POST /api/budgetguard/api/cloud-nodes/stop",
+            "budgetguard/usage.jsonl": '"kind": "stop"',
+            "budgetguard/budgetguard_backend_config.json": "encrypted_data",
+            "custom_nodes/budgetguard_companion/settings.json": "token_path",
+        },
     )
-    for route in ("status", "cloud-nodes/status", "choice?node=FLUX+Dev"):
-        seen += page.run(f"fetch('/budgetguard/api/{route}').then((answer) => answer.text())")
-    seen += json.dumps(page.complaints)
-    for path in sorted(place.base.rglob("*")):
-        if path.is_file():
-            seen += path.read_text(encoding="utf-8", errors="replace")
-    assert "nim-flux-dev" in seen
-    assert not [secret for secret in studio.secrets() if secret in seen]
 
 
 def test_start_and_stop(page: Page, place: Place, studio: Studio, tmp_path: Path) -> None:
     """With the keyboard alone, one and many; the clouds get one call each, and nothing stops unconfirmed."""
-    with running_comfyui(place, **studio.sandbox.env) as address:
+    place.token_file.write_text(f"{TOKEN}\n")
+    with running_comfyui(place, **studio.sandbox.env) as address, listening_in(page):
         load(page, address)
         open_dialog(page)
         assert page.run("document.getElementById('budgetguard-dialog').open")
@@ -144,11 +181,17 @@ def test_start_and_stop(page: Page, place: Place, studio: Studio, tmp_path: Path
         said(page, "is being stopped, and costs no more once its machine is gone.")
         bodies = [json.loads(body) for _service, body in studio.changes()[2:]]
         assert [body.get("desiredCount", body.get("spec")) for body in bodies] == [0, {"replicas": 0}]
-        check_nothing_leaked(page, place, studio)
-        strike(page, "Escape", 27)
-        page.wait("!document.getElementById('budgetguard-dialog').open")
+        close_dialog(page)
         refuse_strangers(page, studio)
-    with_token(page, place, studio, tmp_path)
+        close_dialog(page)
+        with_token(page, studio, tmp_path)
+        check_nothing_leaked(page, place, studio)
+
+
+def close_dialog(page: Page) -> None:
+    """Close the dialog with the keyboard."""
+    strike(page, "Escape", 27)
+    page.wait("!document.getElementById('budgetguard-dialog').open")
 
 
 def refuse_strangers(page: Page, studio: Studio) -> None:
@@ -161,26 +204,27 @@ def refuse_strangers(page: Page, studio: Studio) -> None:
     studio.sandbox.control.fault("UpdateService", "AccessDeniedException")
     open_dialog(page)
     enter(page, "act-aws/")
-    said(page, "AWS does not let this workstation start FLUX Dev on aws (aws-here): call your TechOps technician.")
+    said(
+        page,
+        "AWS does not let this workstation start FLUX Dev on aws (aws-here): call your TechOps technician "
+        f"({CONTACT}).",
+    )
 
 
-def with_token(page: Page, place: Place, studio: Studio, tmp_path: Path) -> None:
+def with_token(page: Page, studio: Studio, tmp_path: Path) -> None:
     """Let ComfyUI listen on the network: no start without the token, nor with a wrong one."""
-    place.token_file.write_text(f"{TOKEN}\n")
     studio.sandbox.control.clear_calls()
-    with running_comfyui(place, COMFYUI_LISTEN=EVERYWHERE, **studio.sandbox.env) as address:
-        load(page, address)
-        open_dialog(page)
+    page.run(f"fetch('/stand-in/listen', {{method: 'POST', body: '{EVERYWHERE}'}}).then(() => null)")
+    open_dialog(page)
+    enter(page, "act-aws/")
+    said(page, "Type the token of this workstation in")
+    assert studio.changes() == []
+    for typed, expected in (("wrong", "That token is not right."), (TOKEN, "starts: ready in about")):
+        page.wait("document.getElementById('budgetguard-token') && true")
+        page.type_into("#budgetguard-token", typed)
+        page.picture(tmp_path / "token.png")
+        page.run("document.querySelector('#budgetguard-dialog form').requestSubmit()")
+        page.wait("!document.getElementById('budgetguard-token')")
         enter(page, "act-aws/")
-        said(page, "Type the token of this workstation in")
-        assert studio.changes() == []
-        for typed, expected in (("wrong", "That token is not right."), (TOKEN, "starts: ready in about")):
-            page.wait("document.getElementById('budgetguard-token') && true")
-            page.type_into("#budgetguard-token", typed)
-            page.picture(tmp_path / "token.png")
-            page.run("document.querySelector('#budgetguard-dialog form').requestSubmit()")
-            page.wait("!document.getElementById('budgetguard-token')")
-            enter(page, "act-aws/")
-            said(page, expected)
-        assert [service for service, _body in studio.changes()] == ["ecs"]
-        check_nothing_leaked(page, place, studio)
+        said(page, expected)
+    assert [service for service, _body in studio.changes()] == ["ecs"]

@@ -18,8 +18,10 @@ import importlib
 import importlib.util
 import io
 import json
+import logging
 import ssl
 import sys
+import traceback
 import types
 import typing as t
 from collections.abc import Awaitable, Callable
@@ -29,10 +31,12 @@ import numpy
 import pytest
 from aiohttp import web
 from budgetguard_companion import client, job, nodes, routes
+from budgetguard_companion.status import GREEN
 from budgetguard_companion.workstation import Workstation
 from PIL import Image
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _ca
+from tests.companion.leaks import Haystack, saved_image
 from tests.companion.studio import AWS, NVIDIA, PACKAGE, SECRETS, Place, gateway
 from tests.companion.studio import nodes as endpoints_of
 from tests.sandbox.http import HttpRequest
@@ -356,6 +360,8 @@ def test_nvidia_is_polled_with_the_key(place: Place, monkeypatch: pytest.MonkeyP
         (500, None, "failed inside"),
         (503, None, "stopped, or still starting"),
         (200, {"artifacts": []}, "answered with no image"),
+        (200, {"artifacts": [{"finishReason": "ERROR"}]}, "made no image: ERROR."),
+        (200, {"artifacts": [{"finishReason": f"token-{CANARY}"}]}, "made no image: it does not say why."),
         (200, {"artifacts": [{"base64": "aGVsbG8="}]}, "something that is no image"),
     ],
 )
@@ -398,6 +404,37 @@ def test_answers_come_in_pieces_and_are_written_down(place: Place) -> None:
         ("local", False),
     ]
     assert "fox" not in "".join(lines)
+
+
+def test_nothing_secret_is_kept_of_a_request(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """What images, history and the log keep of a request, also of one in which a NIM told secrets back."""
+    caplog.set_level(logging.DEBUG)
+    hay = Haystack()
+    sent = (f"token-{CANARY}", f"nvapi-{CANARY}", CANARY)
+    inputs = {"nim": "FLUX Dev", "mode": "MANUAL", "provider": "aws", "prompt": "a red fox", **IMAGE}
+
+    async def scenario(nims: Nims) -> None:
+        there = nims.entry("flux", auth="gateway")
+        place.give({**AWS, **NVIDIA, **gateway()}, endpoints_of(FLUX_Dev=[("aws", there)]))
+        node: t.Any = nodes.build(station(place))["BudgetGuardNIM"]()
+        told = await node.execute(**inputs)
+        hay.add("history", json.dumps([inputs, told["ui"]]))
+        hay.add("image", saved_image({"1": {"inputs": inputs, "class_type": "BudgetGuardNIM"}}, {"nodes": [inputs]}))
+        for number in (400, 401, 403, 422, 500):
+            # Where a text is made short, the second one would be cut in half.
+            for told_back in (" ".join(sent), f"{'.' * 290} token-{CANARY}"):
+                nims.special["/flux/v1/infer"] = status(number, {"detail": told_back})
+                with pytest.raises(nodes.NodeError) as caught:
+                    await node.execute(**inputs)
+                hay.add("errors", "".join(traceback.format_exception(caught.value)))
+        hay.add("answers", json.dumps([await routes.Desk(node.place).status(), node.INPUT_TYPES()], ensure_ascii=False))
+
+    with_nims(scenario)
+    hay.add("log", caplog.text)
+    hay.add_files(place.base)
+    expected = {"history": "red fox", "image: metadata": "red fox", "errors": "does not take this request: (hidden)"}
+    expected |= {"answers": GREEN, "log": "POST /flux/v1/infer", "budgetguard/usage.jsonl": '"ok": false'}
+    hay.check([*SECRETS, *sent, "token-can"], expected)
 
 
 def test_ends_when_the_artist_cancels_and_when_time_is_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,12 +155,36 @@ def test_windows_runs_the_same_code_with_a_python_of_its_own(
     predicted = run(*words, "--check", **others)
     assert recap(predicted, "ws-01")["changed"] == 1, predicted
     assert engine.containers() == set()
-    first = run(*words, **others)
-    assert recap(first, "ws-01")["changed"] == 1, first
+    told = desk.folder / "told.json"
+    look = desk.folder / "look.json"
+    look.write_text(json.dumps(_looking(told, engine)), encoding="utf-8")
+    first = run(*words[:3], str(look), *words[3:], **others)
+    assert recap(first, "ws-01")["failed"] == 0, first
+    assert "changed: [ws-01]" in first, first
     assert engine.containers() == {"nim-flux-dev-l40s"}
+    (found,) = json.loads(told.read_text())
+    assert (found["node"], found["gpu_tier"], found["state"]) == ("FLUX Dev", "l40s", "stopped")
+    assert found["endpoint"] == f"http://127.0.0.1:{packages.FIRST_PORT}"
     gone = run(*words, "-e", "local_package_state=absent", **others)
     assert recap(gone, "ws-01")["changed"] == 1, gone
     assert engine.containers() == set()
+
+
+def _looking(told: Path, engine: Engine) -> list[dict[str, t.Any]]:
+    """Return a play that asks the workstation's Docker, and writes on the controller what NIMs it has."""
+    ask = {"endpoint_host": "127.0.0.1", "comfyui_python": there(HOST_PYTHON), "docker_host": engine.socket}
+    kept = {"content": "{{ found.deployments | to_json }}", "dest": str(told), "mode": "0600"}
+    local = {"ansible_connection": "local"}
+    return [
+        {
+            "hosts": "ws-01",
+            "gather_facts": False,
+            "tasks": [
+                {"budgetguard.techops.nim_local_info": ask, "register": "found"},
+                {"ansible.builtin.copy": kept, "delegate_to": "localhost", "vars": local},
+            ],
+        }
+    ]
 
 
 def there(path: Path | str) -> str:

@@ -230,6 +230,9 @@ def test_workstation_without_a_network(desk: Desk, engine: Engine) -> None:
         assert copy.split()[0] == _sha256(model / "blobs" / "weights")
         code, said = desk.program("install", "--package", str(desk.package))
         assert (code, "FLUX Dev: unchanged" in said) == (0, True), said
+        code, said = desk.program("list")
+        assert (code, said.startswith("nim-flux-dev-l40s: running (")) == (0, True), said
+        assert said.endswith(f"at 127.0.0.1:{port}\n"), said
         engine.docker("rm", "--force", "nim-flux-dev-l40s", "--volumes")
         engine.docker("volume", "rm", "nim-flux-dev-l40s-cache")
         code, said = desk.program("install", "--package", str(desk.package))
@@ -240,6 +243,7 @@ def test_workstation_without_a_network(desk: Desk, engine: Engine) -> None:
         engine.processes[0].send_signal(signal.SIGCONT)
     code, said = desk.program("uninstall")
     assert code == 0, said
+    assert desk.program("list") == (0, "Nothing is installed.\n")
     assert (engine.containers(), engine.volumes(), engine.images()) == (set(), set(), set())
     assert not desk.installed("flux-dev").exists()
 

@@ -13,7 +13,7 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
-from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import GCP_CONNECTION
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import GCP_IDENTITY
 from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, run_identity
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _gcp_identity as identity
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _gcp_objects as gke
@@ -77,8 +77,7 @@ class Artist:
 
     def options(self, **changes: t.Any) -> Json:
         """Return the module's options with their defaults."""
-        own: Json = {"project_role": {"default": identity.VIEWER}, "iam_endpoint": {}, "resource_manager_endpoint": {}}
-        spec = {**IDENTITY, **GCP_CONNECTION, **own}
+        spec = {**IDENTITY, **GCP_IDENTITY}
         defaults = {name: option.get("default") for name, option in spec.items()}
         return {**defaults, "location": LOCATION, "workstation": WORKSTATION, **changes}
 

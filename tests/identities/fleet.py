@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Looks after the identities of many workstations in one process, as the role workstation_credentials does.
 
-What the role does with tasks is done here with what is behind them: an identity is brought to what it should be, its
-record is written into the vars file of its workstation, and once that holds all new keys the old ones are deleted. A
-run of Ansible would start a process for each of these steps, which is too slow for hundreds of identities in a test.
+What the role's action does for one workstation is done here for many, in threads: an identity is brought to what it
+should be, its record is written into the vars file of its workstation, and once that holds all new keys the old ones
+are deleted. A run of Ansible would start some processes for each, which is too slow for hundreds of identities in a
+test.
 
 Run as ``python -m tests.identities.fleet``, with an `Order` as JSON on standard input.
 """
@@ -26,13 +27,14 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.budgetguard.techops.plugins.action.vaulted_vars import Change, RunVault
 from ansible_collections.budgetguard.techops.plugins.module_utils import _identities
-from ansible_collections.budgetguard.techops.plugins.module_utils._identity import Account, bring_identity
+from ansible_collections.budgetguard.techops.plugins.module_utils._identity import attempt
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import (
     _aws_identity,
     _azure_identity,
     _gcp_identity,
 )
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _vault_file
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._identity_phases import CLOUDS, Identities, Wish
 
 VARIABLE = "nim_identities"
 PASSWORD = "a vault password for tests"
@@ -42,7 +44,6 @@ CONNECT: dict[str, t.Callable[[t.Mapping[str, t.Any], str], t.Any]] = {
     "azure": _azure_identity.connect,
     "gcp": _gcp_identity.connect,
 }
-CLOUDS = tuple(CONNECT)
 
 Record = dict[str, t.Any]
 
@@ -155,36 +156,48 @@ class Fleet:
     def _look_after(self, number: int) -> None:
         """Look after one workstation. Each begins with another cloud, so that all are busy from the start."""
         workstation, first = self._order.workstations[number], number % len(CLOUDS)
-        for cloud in (*CLOUDS[first:], *CLOUDS[:first]):
-            self._provide(workstation, cloud)
-        records = self._store.read(workstation)
-        for cloud in _identities.to_deliver(records):
-            before = self._store.opened(records[cloud])
-            self._bring(workstation, cloud, before, delivered=True)
-            self._store.keep(workstation, cloud, _identities.delivered_record(before, [workstation], [workstation]))
+        hands = Hands(self._order, self._store, self._reaper, workstation)
+        wish = Wish(workstation, (*CLOUDS[first:], *CLOUDS[:first]))
+        identities = Identities(wish, hands, self._store.opened(self._store.read(workstation)), {})
+        identities.provide({})
+        identities.deliver([workstation], lambda _provider: [workstation])
+        if identities.problems or identities.notes:
+            raise AssertionError([*identities.problems, *identities.notes])
 
-    def _provide(self, workstation: str, cloud: str) -> None:
-        before = self._store.opened(self._store.read(workstation).get(cloud, {}))
-        result = self._bring(workstation, cloud, before)
-        if result["minted"]:
-            self._reaper.key_was_made(cloud)
-        record = _identities.new_record(cloud, result, before)
-        if record != before:
-            self._store.keep(workstation, cloud, record)
 
-    def _bring(self, workstation: str, cloud: str, record: Record, delivered: bool = False) -> dict[str, t.Any]:
-        params = {
-            **self._order.options[cloud],
-            "workstation": workstation,
-            "key_id": record.get("key_id"),
-            "previous_key_id": record.get("previous_key_id"),
-            "delivered": delivered,
-        }
-        account = Account()
-        result = bring_identity(lambda name: CONNECT[cloud](params, name), params, False, account)
-        if account.warnings:
-            raise AssertionError(account.warnings)
+class Hands:
+    """What reaches clouds and vars files for one workstation. Its keys are not tried: the test does that."""
+
+    def __init__(self, order: Order, store: Store, reaper: Reaper, workstation: str) -> None:
+        self._order = order
+        self._store = store
+        self._reaper = reaper
+        self._workstation = workstation
+
+    def bring(self, provider: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """Do what the module of a cloud does."""
+        params = {**self._order.options[provider], **options}
+        result = attempt(lambda name: CONNECT[provider](params, name), params, False)
+        if result.get("minted"):
+            self._reaper.key_was_made(provider)
         return result
+
+    def try_out(self, provider: str, fields: t.Mapping[str, t.Any], seconds: float) -> str:
+        """Take every key for one that works."""
+        return ""
+
+    def keep(self, provider: str, record: Record, shared: bool) -> bool:
+        """Write a record."""
+        self._store.keep(self._workstation, provider, record)
+        return True
+
+    def forget(self, provider: str) -> bool:
+        """Nothing is restored here."""
+        raise AssertionError(provider)
+
+    def now(self) -> str:
+        """Nothing is revoked here."""
+        raise AssertionError(self._workstation)
 
 
 if __name__ == "__main__":

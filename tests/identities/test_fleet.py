@@ -19,13 +19,14 @@ import pytest
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _credential_trial
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_identity import VIEWER
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._identity_phases import CLOUDS
 from tests.aws.artist import GROUP, READS
 from tests.aws.artist import Artist as AwsArtist
 from tests.azure.artist import READ_ACTIONS
 from tests.azure.artist import Artist as AzureArtist
 from tests.clusters.cluster import TOKEN_SERVICES
 from tests.gcp.artist import Artist as GcpArtist
-from tests.identities.fleet import CLOUDS, Order, Record, Store
+from tests.identities.fleet import Order, Record, Store
 from tests.sandbox import Sandbox
 from tests.tools import layout
 

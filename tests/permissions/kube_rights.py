@@ -121,6 +121,10 @@ def needed(cloud: str, calls: t.Iterable[Call]) -> set[str]:
             table = call["params"]["query"].split()[0]
             found |= {f"{WORKSPACES}/query/read", f"{WORKSPACES}/query/{table}/read"}
             continue
+        if call["service"] == "azure-prometheus":
+            # By Azure's own refusal of who lacks it, and by the definition of its role Monitoring Data Reader.
+            found.add("Microsoft.Monitor/accounts/data/metrics/read")
+            continue
         if call["service"] == "kube":
             verb, _space, resource = call["action"].partition(" ")
             kind, _slash, subresource = resource.partition("/")

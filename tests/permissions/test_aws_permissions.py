@@ -126,7 +126,7 @@ def _assumed(sandbox: Sandbox, path: str, *policies: str) -> dict[str, t.Any]:
 
 @pytest.mark.parametrize("path", ["/", "/studio/render/"])
 def test_an_assumed_role_is_asked_about_by_its_own_name(sandbox: Sandbox, path: str) -> None:
-    found = _aws_permissions.look(_assumed(sandbox, path, "readonly"), ["readonly", "deployer"])
+    found = _aws_permissions.look(_assumed(sandbox, path, CHECK, "readonly"), ["readonly", "deployer"])
     assert found.identity == f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/techops/ansible"
     assert found.unchecked == ()
     assert "ecs:CreateService" in {gap.right for gap in found.missing}
@@ -136,7 +136,7 @@ def test_an_assumed_role_is_asked_about_by_its_own_name(sandbox: Sandbox, path: 
 
 
 def test_a_role_whose_path_cannot_be_learned_is_not_checked(sandbox: Sandbox) -> None:
-    options = _assumed(sandbox, "/studio/")
+    options = _assumed(sandbox, "/studio/", CHECK)
     sandbox.control.fault("GetRole", "AccessDenied", service="iam", status=403, times=None)
     found = _aws_permissions.look(options, ["readonly"])
     (text,) = found.unchecked

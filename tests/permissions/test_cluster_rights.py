@@ -16,6 +16,7 @@ import yaml
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _ca, _usage
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import (
+    _azure_metrics,
     _azure_rights,
     _azure_usage,
     _gcp_metrics,
@@ -153,14 +154,15 @@ def test_reading_needs_exactly_the_readonly_role(cluster: Cluster) -> None:
 
 
 def _usage_of(cluster: Cluster) -> None:
-    """Read the gateway's log; on Azure the workspace is looked for first."""
+    """Read the gateway's log, and metrics; on Azure the workspace of the log is looked for first."""
     now = time.time()
     connect: t.Any = {"azure": _azure_usage.AzureUsage.connect, "gcp": _gcp_usage.GcpUsage.connect}[cluster.cloud]
-    options = cluster.options(log_analytics_endpoint=cluster.sandbox.env["AZURE_LOG_ANALYTICS_ENDPOINT"])
+    azure = cluster.sandbox.env["AZURE_LOG_ANALYTICS_ENDPOINT"]
+    options = cluster.options(log_analytics_endpoint=azure, prometheus_query_endpoint=azure)
     seen = connect(options).read(_usage.Ask(now - 3600, now), now)
     assert (seen.problems, seen.groups) == ((), [])
-    if cluster.cloud == "gcp":
-        assert _gcp_metrics.GcpMetrics.connect(options).read([], now) == {}
+    metrics: t.Any = {"azure": _azure_metrics.AzureMetrics, "gcp": _gcp_metrics.GcpMetrics}[cluster.cloud]
+    assert metrics.connect(options).read([], now) == {}
 
 
 def test_the_identities_role_of_google_is_exact(sandbox: Sandbox) -> None:

@@ -213,12 +213,13 @@ class SandboxControl:
         body = {"cloud": cloud, "lines": lines, "container": container, "delay_seconds": delay_seconds}
         self.request("POST", "container_log", body)
 
-    def gpu_metrics(self, **changes: Any) -> None:
-        """Change what Google's Cloud Monitoring knows: ``series`` with labels and points, ``page_points``, ``errors``.
+    def gpu_metrics(self, cloud: str, **changes: Any) -> None:
+        """Change what the metrics of a cloud know of GPUs: ``series`` with labels and points.
 
-        Points are pairs of seconds since 1970 and percent.
+        Points are pairs of seconds since 1970 and percent. ``gcp`` has ``page_points`` and ``errors``, too, and
+        ``azure`` has ``warnings``.
         """
-        self.request("POST", "gpu_metrics", changes)
+        self.request("POST", "gpu_metrics", {"cloud": cloud, **changes})
 
     def resources(self, region: str | None = None) -> dict[str, Any]:
         """Names of what exists, or those of one region (empty if nothing is there).

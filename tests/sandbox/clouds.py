@@ -100,10 +100,16 @@ class Clouds:
             for line in lines:
                 self.kube.logs.add(cluster, namespace, f"{container}-0", container, line, delay_seconds)
 
-    def change_gpu_metrics(self, changes: dict[str, Any]) -> None:
-        """Change what Google's Cloud Monitoring knows of GPUs. Raises ValueError."""
+    def change_gpu_metrics(self, cloud: str, changes: dict[str, Any]) -> None:
+        """Change what Google's Cloud Monitoring or an Azure Monitor workspace knows of GPUs. Raises ValueError."""
+        changers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "azure": self.azure.prometheus.change,
+            "gcp": self.gcp.monitoring.change,
+        }
+        if cloud not in changers:
+            raise ValueError(f"cloud must be one of {', '.join(changers)}, got {cloud!r}")
         with STATE_LOCK:
-            self.gcp.monitoring.change(changes)
+            changers[cloud](changes)
 
     def add_image(self, repository: str, tag: str) -> None:
         """Put an image into the organisation's own registry at NVIDIA."""

@@ -147,7 +147,8 @@ class ControlApi:
         return {}
 
     def _change_gpu_metrics(self, body: dict[str, Any]) -> dict[str, Any]:
-        self._clouds.change_gpu_metrics(body)
+        changes = {name: value for name, value in body.items() if name != "cloud"}
+        self._clouds.change_gpu_metrics(str(body.get("cloud")), changes)
         return {}
 
     def _change_bill(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,8 @@ class Defaults:
     #: How long it takes until all of Entra and Azure knows a new application, service principal or client secret.
     #: Microsoft promises nothing; seconds are usual, half a minute was seen.
     directory_seconds: float = 0.0
-    #: How long ago Deployments became what they become, as their conditions say. 0 is the truth.
+    #: How long ago Deployments became what they become, as their conditions say, and ECS services, as their events
+    #: say. 0 is the truth.
     condition_age_seconds: float = 0.0
 
     def change(self, values: dict[str, object]) -> None:

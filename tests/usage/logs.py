@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import typing as t
 
 import boto3
@@ -76,11 +77,21 @@ class ClusterLogs(Logs):
     """What the containers of a cluster wrote."""
 
     def prepare(self) -> None:
-        """Make the cluster, with a NIM that does not run."""
+        """Make nothing: making a cluster takes longer than most tests, and a log without a line needs none."""
+
+    @functools.cached_property
+    def cluster(self) -> Cluster:
+        """Return the cluster, with a NIM that does not run. It is made when somebody asks for it."""
         self.control.defaults(cluster_seconds=0)
-        self.cluster = Cluster(self.sandbox, self.cloud)
-        assert self.cluster.run("FLUX Dev@a100-80gb", wait=False).target_error is None
+        cluster = Cluster(self.sandbox, self.cloud)
+        assert cluster.run("FLUX Dev@a100-80gb", wait=False).target_error is None
         self.control.clear_calls()
+        return cluster
+
+    def write(self, text: t.Sequence[str], delay_seconds: float = 0.0) -> None:
+        """Let the gateway have written lines, in a cluster."""
+        assert self.cluster.cloud == self.cloud
+        super().write(text, delay_seconds)
 
     def options(self) -> dict[str, t.Any]:
         """Return how the cluster is found; all else is in the environment."""

@@ -104,6 +104,7 @@ def test_log_analytics_that_tells_a_part_only(only: Make) -> None:
 
 def test_the_workspace_is_that_of_the_clusters_addon(only: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = only(AzureLogs)
+    assert logs.cluster.cloud == "azure"
     monkeypatch.delenv("AZURE_LOG_ANALYTICS_WORKSPACE_ID")
     told = logs.read(nodes=["sdxl-l4"])
     assert told["nims"][0]["requests"] is None

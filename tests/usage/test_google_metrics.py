@@ -5,89 +5,30 @@
 
 from __future__ import annotations
 
-import datetime
-import time
 import typing as t
 import urllib.parse
 
 import pytest
 
-from ansible_collections.budgetguard.techops.plugins.filter.nim_guard import nim_guard
 from ansible_collections.budgetguard.techops.plugins.module_utils import _usage
 from tests.sandbox import Sandbox
 from tests.unit.usage import day
+from tests.usage.gpus import MINUTE, NODE, URL, GoogleGpus
 from tests.usage.logs import GcpLogs
-
-NODE = "flux-dev-a100-80gb"
-POD = f"nim-{NODE}-6f7c9d8b5-x2x4q"
-MINUTE = 60.0
-HEAD = {"name": f"nim-{NODE}", "node": "FLUX Dev", "gpu_tier": "a100-80gb", "state": "running", "replicas": 1}
-URL = "http://10.0.0.5/flux-dev-a100-80gb"
-
-
-class Metrics:
-    """A cluster with one NIM, and what Cloud Monitoring knows of its GPUs."""
-
-    def __init__(self, logs: GcpLogs) -> None:
-        self.logs = logs
-        self.now = time.time() // MINUTE * MINUTE
-        self._series: list[dict[str, t.Any]] = []
-
-    def put(self, minutes: t.Iterable[int], busy: t.Container[int] = (), **labels: str) -> None:
-        """Let a GPU have a point at the end of each of these minutes ago, with 40 percent in some of them."""
-        own = {
-            "location": "us-central1-a",
-            "cluster_name": "budgetguard",
-            "namespace_name": "budgetguard",
-            "pod_name": POD,
-            "container_name": "nim",
-            "make": "nvidia",
-            "accelerator_id": "GPU-0",
-            "model": "NVIDIA A100 80GB",
-        }
-        points = [(self.now - MINUTE * ago, 40 if ago in busy else 0) for ago in minutes]
-        self._series.append({"labels": {**own, **labels}, "points": points})
-        self.logs.control.gpu_metrics(series=self._series)
-
-    def read(self, **options: t.Any) -> dict[str, t.Any]:
-        """Run the module."""
-        return self.logs.read(**{"nodes": [f"nim-{NODE}", "nim-not-there-l4"], **options})
-
-    def nim(self, **options: t.Any) -> dict[str, t.Any]:
-        """Return what the module tells of the NIM."""
-        told = self.read(**options)
-        assert [nim["source"] for nim in told["nims"] if nim["node"] != NODE] == [None]
-        return next(nim for nim in told["nims"] if nim["node"] == NODE)
-
-    def decision(self, looks: t.Any = None) -> dict[str, t.Any]:
-        """Return what the guard makes of it."""
-        running = _usage.iso(self.now - 300 * MINUTE)
-        nim = {**HEAD, "endpoint": URL, "running_since": running, "serves": [], "reason": None}
-        target = {"target": "gcp", "read": True, "asleep": False, "error": None, "deployments": [nim]}
-        usages = [{"target": "gcp", "usage": self.read(), "error": ""}]
-        asked = [{"url": URL, "busy": False, "busy_reason": "num_requests_running is 0"}]
-        only = [{"target": "gcp", "name": nim["name"]}]
-        found = nim_guard([target], usages, {"gcp": {}}, endpoints=asked, only=only, looks=looks, now=self.now)
-        (row,) = found["decisions"]
-        return dict(row)
-
-    def ago(self, text: str | None) -> float:
-        """Return a time in minutes before now."""
-        assert text is not None
-        found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-        return (self.now - found) / MINUTE
 
 
 @pytest.fixture
-def metrics(running_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Metrics:
+def metrics(
+    running_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> GoogleGpus:
     """Give a cluster whose gateway has written nothing."""
     running_sandbox.control.reset()
     for name, value in running_sandbox.env.items():
         monkeypatch.setenv(name, value)
-    return Metrics(GcpLogs(running_sandbox, monkeypatch, capsys))
+    return GoogleGpus(GcpLogs(running_sandbox, monkeypatch, capsys))
 
 
-def test_late_points_with_a_gap(metrics: Metrics) -> None:
+def test_late_points_with_a_gap(metrics: GoogleGpus) -> None:
     # Nine minutes late, with a gap three hours ago, and work before it and after it.
     metrics.put([ago for ago in range(9, 240) if ago != 180], busy=(90, 91, 200))
     nim = metrics.nim(recent_minutes=120)
@@ -99,7 +40,7 @@ def test_late_points_with_a_gap(metrics: Metrics) -> None:
     assert metrics.nim(recent_minutes=200)["recent"]["busy_seconds"] is None
 
 
-def test_nothing_is_known_without_points_and_nothing_before_a_gap(metrics: Metrics) -> None:
+def test_nothing_is_known_without_points_and_nothing_before_a_gap(metrics: GoogleGpus) -> None:
     assert (metrics.nim()["source"], metrics.nim()["idle_since"]) == (None, None)
     metrics.put([ago for ago in range(240) if ago != 180], busy=(200,))
     nim = metrics.nim()
@@ -109,14 +50,14 @@ def test_nothing_is_known_without_points_and_nothing_before_a_gap(metrics: Metri
     assert metrics.ago(nim["settled_until"]) >= 3
 
 
-def test_each_gpu_has_to_tell(metrics: Metrics) -> None:
+def test_each_gpu_has_to_tell(metrics: GoogleGpus) -> None:
     metrics.put(range(240))
     metrics.put([ago for ago in range(240) if ago != 30], busy=(50,), accelerator_id="GPU-1")
     nim = metrics.nim()
     assert (metrics.ago(nim["idle_since"]), nim["last_use_at"]) == (30, None)
 
 
-def test_a_pod_that_says_nothing_any_more_makes_it_unknown_for_half_an_hour(metrics: Metrics) -> None:
+def test_a_pod_that_says_nothing_any_more_makes_it_unknown_for_half_an_hour(metrics: GoogleGpus) -> None:
     metrics.put(range(100, 240), busy=(120,))
     metrics.put(range(160), pod_name=f"nim-{NODE}-6f7c9d8b5-abcde")
     nim = metrics.nim()
@@ -124,7 +65,7 @@ def test_a_pod_that_says_nothing_any_more_makes_it_unknown_for_half_an_hour(metr
     assert nim["last_use_at"] is None
 
 
-def test_only_this_cluster_and_its_nims_count(metrics: Metrics) -> None:
+def test_only_this_cluster_and_its_nims_count(metrics: GoogleGpus) -> None:
     metrics.put(range(240), cluster_name="other")
     metrics.put(range(240), namespace_name="other")
     metrics.put(range(240), location="europe-west4-a")
@@ -133,19 +74,19 @@ def test_only_this_cluster_and_its_nims_count(metrics: Metrics) -> None:
     assert metrics.nim()["source"] is None
 
 
-def test_pages_that_end_within_a_series(metrics: Metrics) -> None:
+def test_pages_that_end_within_a_series(metrics: GoogleGpus) -> None:
     metrics.put(range(240), busy=(77,))
     metrics.put(range(240), accelerator_id="GPU-1")
-    metrics.logs.control.gpu_metrics(page_points=100)
+    metrics.logs.control.gpu_metrics("gcp", page_points=100)
     metrics.logs.control.clear_calls()
     nim = metrics.nim()
     assert metrics.ago(nim["last_use_at"]) == 77
     assert metrics.logs.control.count(action="timeSeries.list") == 5
 
 
-def test_half_an_answer_is_none(metrics: Metrics) -> None:
+def test_half_an_answer_is_none(metrics: GoogleGpus) -> None:
     metrics.put(range(240))
-    metrics.logs.control.gpu_metrics(errors=[{"code": 4, "message": "deadline exceeded"}])
+    metrics.logs.control.gpu_metrics("gcp", errors=[{"code": 4, "message": "deadline exceeded"}])
     told = metrics.read()
     assert [nim["source"] for nim in told["nims"]] == [None, None]
     assert (
@@ -154,7 +95,7 @@ def test_half_an_answer_is_none(metrics: Metrics) -> None:
     )
 
 
-def test_a_missing_right_is_told_and_hides_nothing(metrics: Metrics) -> None:
+def test_a_missing_right_is_told_and_hides_nothing(metrics: GoogleGpus) -> None:
     metrics.put(range(240))
     metrics.logs.control.fault("timeSeries.list", "PERMISSION_DENIED", status=403, times=None)
     told = metrics.read()
@@ -163,7 +104,7 @@ def test_a_missing_right_is_told_and_hides_nothing(metrics: Metrics) -> None:
     assert [nim["source"] for nim in told["nims"]] == [None, None]
 
 
-def test_a_log_that_is_known_asks_no_metrics(metrics: Metrics) -> None:
+def test_a_log_that_is_known_asks_no_metrics(metrics: GoogleGpus) -> None:
     metrics.put(range(240))
     metrics.logs.control.clear_calls()
     assert metrics.nim(metrics=False)["source"] is None
@@ -172,7 +113,7 @@ def test_a_log_that_is_known_asks_no_metrics(metrics: Metrics) -> None:
     assert metrics.logs.control.count(action="timeSeries.list") == 0
 
 
-def test_what_is_asked_of_google(metrics: Metrics) -> None:
+def test_what_is_asked_of_google(metrics: GoogleGpus) -> None:
     metrics.logs.control.clear_calls()
     metrics.nim()
     (call,) = [call for call in metrics.logs.control.calls() if call["action"] == "timeSeries.list"]
@@ -191,7 +132,7 @@ def test_what_is_asked_of_google(metrics: Metrics) -> None:
     assert end - begin == pytest.approx(86400, abs=0.01)
 
 
-def test_a_duty_cycle_shows_use_and_never_that_there_was_none(metrics: Metrics) -> None:
+def test_a_duty_cycle_shows_use_and_never_that_there_was_none(metrics: GoogleGpus) -> None:
     metrics.put(range(240))
     found = metrics.decision()
     assert (found["decision"], found["known"], found["source"]) == ("keep", False, None)
@@ -202,16 +143,16 @@ def test_a_duty_cycle_shows_use_and_never_that_there_was_none(metrics: Metrics) 
 
 
 @pytest.mark.parametrize("minutes", [[], [*range(30), *range(31, 240)], range(45, 240)])
-def test_the_guard_keeps_what_is_not_known(metrics: Metrics, minutes: t.Sequence[int]) -> None:
+def test_the_guard_keeps_what_is_not_known(metrics: GoogleGpus, minutes: t.Sequence[int]) -> None:
     # No point, a gap half an hour ago, nothing in the last three quarters of an hour.
     metrics.put(minutes)
     assert metrics.decision()["decision"] == "keep"
 
 
-def test_what_a_nim_counts_itself_goes_before_the_duty_cycle(metrics: Metrics) -> None:
+def test_what_a_nim_counts_itself_goes_before_the_duty_cycle(metrics: GoogleGpus) -> None:
     metrics.put(range(240))
     look = {
-        "target": "gcp",
+        "target": "one",
         "url": URL,
         "counters": {"request_success_total": 5.0},
         "first_look_at": _usage.iso(metrics.now - 200 * MINUTE),

@@ -32,6 +32,7 @@ QUOTAS = "to look at quotas before anything is created"
 SUBNET = "with subnet_id"
 SPEND = "for spend, on the subscription"
 USAGE = "for usage, on the workspace of Log Analytics"
+METRICS = "for usage without a log, on the Azure Monitor workspace (usage_prometheus_query_endpoint)"
 
 
 def _data(kind: str, purpose: str, *verbs: str) -> list[Right]:
@@ -91,6 +92,7 @@ _READONLY = [
     Right(f"{WORKSPACES}/read", "find the workspace to which the cluster sends its logs", USAGE),
     Right(f"{WORKSPACES}/query/read", "ask what the gateway has logged", USAGE),
     Right(f"{WORKSPACES}/query/ContainerLogV2/read", "read what containers have logged, and nothing else", USAGE),
+    Right("Microsoft.Monitor/accounts/data/metrics/read", "see whether a GPU works", METRICS, of_data=True),
 ]
 
 RIGHTS: dict[str, list[Right]] = {"deployer": _DEPLOYER, "identities": _IDENTITIES, "readonly": _READONLY}

@@ -150,15 +150,24 @@ class AzureSession:
 
     def post(self, doing: str, endpoint: str, path: str, body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Make one call of another of Azure's services, one that only reads, again while it is busy."""
-        policies = [RetryPolicy(), BearerTokenCredentialPolicy(self._credential, f"{endpoint}/.default")]
+        return self._ask(doing, endpoint, HttpRequest("POST", f"{endpoint}{path}", json=body), endpoint, FORBIDDEN)
+
+    def post_form(
+        self, doing: str, endpoint: str, path: str, fields: t.Mapping[str, str], audience: str, forbidden: str
+    ) -> dict[str, t.Any]:
+        """Do the same with a form, and with a token for another audience than the address."""
+        request = HttpRequest("POST", f"{endpoint}{path}", data=dict(fields))
+        return self._ask(doing, endpoint, request, audience, forbidden)
+
+    def _ask(self, doing: str, endpoint: str, request: HttpRequest, audience: str, forbidden: str) -> dict[str, t.Any]:
+        policies = [RetryPolicy(), BearerTokenCredentialPolicy(self._credential, f"{audience}/.default")]
         client: t.Any = PipelineClient(endpoint, policies=policies)
 
         def make() -> dict[str, t.Any]:
-            request = HttpRequest("POST", f"{endpoint}{path}", json=body)
             return content_of(client.send_request(request, retry_on_methods=frozenset({"POST"})))
 
         with client:
-            return self.call(doing, make)
+            return self.call(doing, make, forbidden)
 
     def resource(self, doing: str, resource_id: str, api_version: str) -> dict[str, t.Any]:
         """Return one object of Azure Resource Manager by its whole id, also of another subscription."""
@@ -277,13 +286,15 @@ def _words(exc: errors.AzureError) -> tuple[str, str]:
     """Return Azure's own code and message, without the SDK's words around them.
 
     Azure Resource Manager answers ``{"error": {"code", "message"}}``. AKS leaves out the envelope, and then the SDK
-    reads nothing.
+    reads nothing. Prometheus writes ``{"errorType", "error"}``.
     """
     error = getattr(exc, "error", None)
     if error is not None and error.message:
         return str(error.code or ""), str(error.message)
     try:
         body = t.cast(t.Any, exc).response.json()
+        if "errorType" in body:
+            return str(body["errorType"]), str(body["error"])
         error = body.get("error", body)
         return str(error["code"]), str(error["message"])
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -23,6 +23,7 @@ import time
 import typing as t
 from datetime import datetime, timezone
 
+from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import GCP_IDENTITY
 from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IdentityProvider, Minted, Observed
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _gcp_policy as policies
@@ -39,7 +40,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._ku
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.gcp import GcpCloud
 from ansible_collections.budgetguard.techops.plugins.module_utils._workstation_key import Key
 
-VIEWER = "roles/container.clusterViewer"
+VIEWER: str = GCP_IDENTITY["project_role"]["default"]
 """The smallest of Google's roles with ``container.clusters.get``, without which GKE lets nobody in."""
 
 SPREAD_SECONDS = 90.0

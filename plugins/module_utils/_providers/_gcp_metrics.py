@@ -16,38 +16,25 @@ https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSeries/list
 from __future__ import annotations
 
 import math
-import re
 import typing as t
 import urllib.parse
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _usage, _usage_metrics
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _gpu_metrics
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_session import GcpSession
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gpu_metrics import PERIOD, WINDOW
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_objects import CONTAINER
 
 SOURCE = "cloud_monitoring"
 METRIC = "kubernetes.io/container/accelerator/duty_cycle"
 
-PERIOD = 60
 LATE = 240.0
 """Seconds for which a point is not believed: others may come so much later."""
-
-WINDOW = 86400.0
-"""How far back is looked, in seconds."""
-
-STALE = 900.0
-"""Seconds after which a metric that has ceased tells nothing any more."""
-
-GONE = 1800.0
-"""Seconds for which a pod that tells nothing any more still counts as one that should."""
 
 PAGE_POINTS = 100_000
 
 _DOING = "read the GPUs' duty cycle in Cloud Monitoring"
-_POD = re.compile(r"nim-([a-z0-9-]+)-[a-z0-9]+-[a-z0-9]{5}")
-"""A pod of a Deployment: its name, that of the ReplicaSet, and five characters of its own."""
-
-_Series = dict[float, float]
 
 
 class GcpMetrics:
@@ -74,16 +61,11 @@ class GcpMetrics:
 
         Raises ProviderError.
         """
-        by_node: dict[str, list[_Series]] = {}
-        for pod, series in self._series(now):
-            found = _POD.fullmatch(pod)
-            if found and found[1] in nodes and series:
-                by_node.setdefault(found[1], []).append(series)
-        return {node: _counted(series, now) for node, series in by_node.items()}
+        return _gpu_metrics.counted(SOURCE, self._series(now), nodes, now=now, late=LATE)
 
-    def _series(self, now: float) -> list[tuple[str, _Series]]:
+    def _series(self, now: float) -> list[tuple[str, _gpu_metrics.Series]]:
         """Return the pod, and percent by the beginnings of minutes, of each GPU. A page may end within one's points."""
-        found: dict[tuple[tuple[str, str], ...], tuple[str, _Series]] = {}
+        found: dict[tuple[tuple[str, str], ...], tuple[str, _gpu_metrics.Series]] = {}
         token = None
         while True:
             page = self._page(now, token)
@@ -124,15 +106,4 @@ def _point(point: t.Mapping[str, t.Any]) -> tuple[float, float] | None:
     return math.ceil(end / PERIOD) * PERIOD - PERIOD, float(value)
 
 
-def _counted(gpus: t.Sequence[_Series], now: float) -> _usage_metrics.Counted:
-    """Read the GPUs of one NIM. A minute is known if each GPU that should have told has."""
-    busy: _Series = {}
-    for series in gpus:
-        for start, percent in series.items():
-            busy[start] = max(busy.get(start, 0.0), percent)
-    spans = [(min(series), max(series) + GONE, series) for series in gpus]
-    sure = {start for start in busy if all(start in series for first, last, series in spans if first <= start <= last)}
-    return _usage_metrics.counted(SOURCE, busy, sure, period=PERIOD, now=now, late=LATE, tells_busy=True, stale=STALE)
-
-
-__all__ = ("GONE", "LATE", "METRIC", "PERIOD", "SOURCE", "STALE", "WINDOW", "GcpMetrics")
+__all__ = ("LATE", "METRIC", "SOURCE", "GcpMetrics")

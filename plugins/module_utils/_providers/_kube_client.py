@@ -4,20 +4,17 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """Calls of the Kubernetes API, with plain dicts in and out and one kind of error.
 
-Its addresses are those of https://kubernetes.io/docs/reference/using-api/api-concepts/. The Python library kubernetes
-is not used: nothing here wants the classes that it makes for kinds and fields, and making them took each module that
-works on a cluster about a second of CPU. Login is our own, too: endpoint, CA and a token from the cloud.
+Login is our own: endpoint, CA and a token from the cloud. The client's kubeconfig loaders put their result into global
+defaults, and its plugins for ``exec`` logins fall back to anonymous requests when a program is missing.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import ssl
 import time
 import traceback
 import typing as t
-from urllib.parse import quote, urlencode
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     ConflictError,
@@ -28,12 +25,14 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._cluster import ClusterAccess
 
 try:
-    import requests.utils
     import urllib3
+    from kubernetes import client as kubernetes
 except ImportError:
-    REQUESTS_IMPORT_ERROR: str | None = traceback.format_exc()
+    HAS_KUBERNETES = False
+    KUBERNETES_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
-    REQUESTS_IMPORT_ERROR = None
+    HAS_KUBERNETES = True
+    KUBERNETES_IMPORT_ERROR = None
 
 FIELD_MANAGER = "budgetguard-techops"
 """The name under which the API server remembers which fields are ours."""
@@ -41,32 +40,27 @@ FIELD_MANAGER = "budgetguard-techops"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """Ask for lists without content, so that nobody is sent a secret to learn that it is there."""
 
-APPLY_PATCH = "application/apply-patch+yaml"
-MERGE_PATCH = "application/merge-patch+json"
-"""Server-side apply takes YAML, which JSON is as well."""
-
 ATTEMPTS = 5
 _PASSING_STATUSES = (429, 500, 502, 503, 504)
 _NO_ANSWER = (502, 503, 504)
 """What something on the way says in the place of an API server that does not answer."""
-_CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0
-_CONNECTIONS = 10
+_TIMEOUT_SECONDS = (10, 60)
 
-_APIS = {
-    "ConfigMap": "/api/v1",
-    "DaemonSet": "/apis/apps/v1",
-    "Deployment": "/apis/apps/v1",
-    "Event": "/api/v1",
-    "Namespace": "/api/v1",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1",
-    "PersistentVolumeClaim": "/api/v1",
-    "Pod": "/api/v1",
-    "Role": "/apis/rbac.authorization.k8s.io/v1",
-    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1",
-    "Secret": "/api/v1",
-    "Service": "/api/v1",
+_APIS: dict[str, tuple[str, str]] = {
+    "ConfigMap": ("CoreV1Api", "namespaced_config_map"),
+    "DaemonSet": ("AppsV1Api", "namespaced_daemon_set"),
+    "Deployment": ("AppsV1Api", "namespaced_deployment"),
+    "Event": ("CoreV1Api", "namespaced_event"),
+    "Namespace": ("CoreV1Api", "namespace"),
+    "NetworkPolicy": ("NetworkingV1Api", "namespaced_network_policy"),
+    "PersistentVolumeClaim": ("CoreV1Api", "namespaced_persistent_volume_claim"),
+    "Pod": ("CoreV1Api", "namespaced_pod"),
+    "Role": ("RbacAuthorizationV1Api", "namespaced_role"),
+    "RoleBinding": ("RbacAuthorizationV1Api", "namespaced_role_binding"),
+    "Secret": ("CoreV1Api", "namespaced_secret"),
+    "Service": ("CoreV1Api", "namespaced_service"),
 }
-"""Where the API of each kind begins."""
+"""The client's class and the end of its methods' names, by kind."""
 
 
 class KubeClient:
@@ -88,47 +82,55 @@ class KubeClient:
 
         ``attempts`` is how often a call is tried before it counts as failed.
         """
-        if REQUESTS_IMPORT_ERROR is not None:
-            raise MissingLibraryError("requests", REQUESTS_IMPORT_ERROR)
+        if not HAS_KUBERNETES:
+            raise MissingLibraryError("kubernetes", KUBERNETES_IMPORT_ERROR)
         self._advice = advice
         self._attempts = attempts
         self._sleep = sleep
-        self._host = access.host.rstrip("/")
-        self._token = access.token
-        self._pool = _pool(access)
+        configuration: t.Any = kubernetes.Configuration(host=access.host)
+        configuration.ca_cert_data = access.ca_pem
+        configuration.retries = False
+        # The header is only sent where a key is set already; the hook then renews it before each request.
+        configuration.api_key["authorization"] = ""
+        configuration.api_key_prefix["authorization"] = "Bearer"
+
+        def renew(used: kubernetes.Configuration) -> None:
+            used.api_key["authorization"] = access.token()
+
+        configuration.refresh_api_key_hook = renew
+        self._client = kubernetes.ApiClient(configuration)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._pool.clear()
+        self._client.close()
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
     def list_kind(self, kind: str, namespace: str, labels: str | None = None) -> list[dict[str, t.Any]]:
         """Return all objects of a kind in a namespace, none where there is no such namespace."""
-        query = {"labelSelector": labels} if labels else {}
-        answer = self._json(f"list the {kind}s in {namespace}", "GET", _path(kind, namespace), query)
+        selector = {"label_selector": labels} if labels else {}
+        answer = self._json(f"list the {kind}s in {namespace}", self._method("list", kind), namespace, **selector)
         return list(answer["items"])
 
     def list_metadata(self, kind: str, namespace: str) -> list[dict[str, t.Any]]:
         """Return only the metadata of all objects of a kind in a namespace."""
         doing = f"list the {kind}s in {namespace}"
-        answer = self._json(doing, "GET", _path(kind, namespace), headers={"Accept": METADATA_ONLY})
+        answer = self._json(doing, self._method("list", kind), namespace, _headers={"Accept": METADATA_ONLY})
         return list(answer["items"])
 
     def read(self, kind: str, name: str, namespace: str | None = None) -> dict[str, t.Any] | None:
         """Return one object, or None if there is none."""
+        place = (namespace,) if namespace else ()
         try:
-            return self._json(f"read the {kind} {name}", "GET", _path(kind, namespace, name))
+            return self._json(f"read the {kind} {name}", self._method("read", kind), name, *place)
         except _NotFoundError:
             return None
 
     def log(self, pod: str, namespace: str, lines: int, previous: bool) -> str:
         """Return the last lines that a pod has written; ``previous`` means its container before the last restart."""
-        query = {"tailLines": str(lines), "previous": str(previous).lower()}
-        path = f"{_path('Pod', namespace, pod)}/log"
-        return self._call(f"read the log of pod {pod}", "GET", path, query, headers={"Accept": "*/*"}).decode(
-            "utf-8", "replace"
-        )
+        method = kubernetes.CoreV1Api(self._client).read_namespaced_pod_log
+        answer = self._call(f"read the log of pod {pod}", method, pod, namespace, tail_lines=lines, previous=previous)
+        return answer.decode("utf-8", "replace")
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
@@ -138,97 +140,81 @@ class KubeClient:
         A ``resourceVersion`` in the manifest makes it fail with ConflictError if the object has changed since.
         """
         kind, metadata = manifest["kind"], manifest["metadata"]
+        place = (metadata["namespace"],) if "namespace" in metadata else ()
+        options: dict[str, t.Any] = {"dry_run": "All"} if dry_run else {}
         return self._json(
             f"write the {kind} {metadata['name']}",
-            "PATCH",
-            _path(kind, metadata.get("namespace"), metadata["name"]),
-            {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": "true", **_dry_run(dry_run)},
-            headers={"Content-Type": APPLY_PATCH},
-            body=manifest,
+            self._method("patch", kind),
+            metadata["name"],
+            *place,
+            dict(manifest),
+            field_manager=FIELD_MANAGER,
+            field_validation="Strict",
+            force=True,
+            _content_type="application/apply-patch+yaml",
+            **options,
         )
 
     def scale(self, deployment: str, namespace: str, replicas: int, dry_run: bool = False) -> None:
         """Set how many copies of a Deployment should run."""
+        method = kubernetes.AppsV1Api(self._client).patch_namespaced_deployment_scale
+        options: dict[str, t.Any] = {"dry_run": "All"} if dry_run else {}
         self._json(
             f"scale the Deployment {deployment}",
-            "PATCH",
-            f"{_path('Deployment', namespace, deployment)}/scale",
-            {"fieldManager": FIELD_MANAGER, **_dry_run(dry_run)},
-            headers={"Content-Type": MERGE_PATCH},
-            body={"spec": {"replicas": replicas}},
+            method,
+            deployment,
+            namespace,
+            {"spec": {"replicas": replicas}},
+            field_manager=FIELD_MANAGER,
+            _content_type="application/merge-patch+json",
+            **options,
         )
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
         """Delete an object and what hangs on it; it is no error if it is gone already."""
-        query = {"propagationPolicy": "Background"}
+        place = (namespace,) if namespace else ()
         try:
-            self._json(f"delete the {kind} {name}", "DELETE", _path(kind, namespace, name), query)
+            self._json(
+                f"delete the {kind} {name}", self._method("delete", kind), name, *place, propagation_policy="Background"
+            )
         except _NotFoundError:
             return
 
     # ---- one call ------------------------------------------------------------------------------------------------
 
-    def _json(
-        self, doing: str, method: str, path: str, query: t.Mapping[str, str] | None = None, **more: t.Any
-    ) -> dict[str, t.Any]:
-        return t.cast(dict[str, t.Any], json.loads(self._call(doing, method, path, query, **more)))
+    def _method(self, verb: str, kind: str) -> t.Callable[..., t.Any]:
+        api, ending = _APIS[kind]
+        return t.cast(t.Callable[..., t.Any], getattr(getattr(kubernetes, api)(self._client), f"{verb}_{ending}"))
 
-    def _call(
-        self,
-        doing: str,
-        method: str,
-        path: str,
-        query: t.Mapping[str, str] | None = None,
-        *,
-        headers: t.Mapping[str, str] | None = None,
-        body: t.Mapping[str, t.Any] | None = None,
-    ) -> bytes:
+    def _json(self, doing: str, method: t.Callable[..., t.Any], *words: t.Any, **options: t.Any) -> dict[str, t.Any]:
+        return t.cast(dict[str, t.Any], json.loads(self._call(doing, method, *words, **options)))
+
+    def _call(self, doing: str, method: t.Callable[..., t.Any], *words: t.Any, **options: t.Any) -> bytes:
         """Make one call, again and later if what is wrong may pass. Every call here may be made twice."""
-        url = f"{self._host}{path}?{urlencode(query)}" if query else f"{self._host}{path}"
         attempt = 0
         while True:
             attempt += 1
             try:
-                answer = self._ask(method, url, headers or {}, body)
+                answer = method(*words, **options, _preload_content=False, _request_timeout=_TIMEOUT_SECONDS)
+                return t.cast(bytes, answer.data)
+            except kubernetes.ApiException as exc:
+                if exc.status not in _PASSING_STATUSES or attempt == self._attempts:
+                    raise self._error(doing, exc) from exc
+                self._sleep(_pause(exc, attempt))
             except (urllib3.exceptions.HTTPError, OSError) as exc:
                 if attempt == self._attempts or isinstance(exc, urllib3.exceptions.SSLError):
                     raise UnreachableError(f"cannot {doing}: the cluster does not answer ({exc})") from exc
                 self._sleep(_pause(None, attempt))
-                continue
-            if 200 <= answer.status < 300:
-                return answer.data
-            if answer.status not in _PASSING_STATUSES or attempt == self._attempts:
-                raise self._error(doing, answer)
-            self._sleep(_pause(answer.headers.get("Retry-After"), attempt))
 
-    def _ask(
-        self, method: str, url: str, headers: t.Mapping[str, str], body: t.Mapping[str, t.Any] | None
-    ) -> urllib3.BaseHTTPResponse:
-        """Ask once. Nobody is followed to another address, for the token would go along."""
-        return self._pool.request(
-            method,
-            url,
-            body=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Accept": "application/json",
-                "User-Agent": FIELD_MANAGER,
-                **headers,
-                "Authorization": f"Bearer {self._token()}",
-            },
-            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
-            retries=False,
-            redirect=False,
-        )
-
-    def _error(self, doing: str, answer: urllib3.BaseHTTPResponse) -> ProviderError:
-        text = f"cannot {doing}: {_message(answer)} ({answer.status})"
-        advice = self._advice.get(answer.status)
+    def _error(self, doing: str, exc: kubernetes.ApiException) -> ProviderError:
+        text = f"cannot {doing}: {_message(exc)} ({exc.status})"
+        advice = self._advice.get(exc.status)
         text = f"{text}. {advice}" if advice else text
-        if answer.status == 404:
+        if exc.status == 404:
             return _NotFoundError(text)
-        if answer.status == 409:
+        if exc.status == 409:
             return ConflictError(text)
-        if answer.status in _NO_ANSWER:
+        if exc.status in _NO_ANSWER:
             return UnreachableError(text)
         return ProviderError(text)
 
@@ -237,55 +223,17 @@ class _NotFoundError(ProviderError):
     """There is no such object."""
 
 
-def _pool(access: ClusterAccess) -> urllib3.PoolManager:
-    """Return the way to a cluster: its own CA or the public ones, through the proxy that the environment names."""
-    options: dict[str, t.Any] = {
-        "ssl_context": ssl.create_default_context(cadata=access.ca_pem),
-        "maxsize": _CONNECTIONS,
-    }
-    # With the rules of requests: NO_PROXY may have networks such as 10.0.0.0/8, in which private clusters are.
-    proxies = requests.utils.get_environ_proxies(access.host)
-    proxy = requests.utils.select_proxy(access.host, proxies)
-    if not proxy:
-        return urllib3.PoolManager(**options)
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if not proxy.lower().startswith(("http://", "https://")):
-        # Without its address, which may have a password in it.
-        raise ProviderError(
-            f"the proxy that the environment names for {access.host} must begin with http:// or https://"
-        )
-    user, password = requests.utils.get_auth_from_url(proxy)
-    if user:
-        options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}")
-    return urllib3.ProxyManager(proxy, **options)
-
-
-def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
-    """Return the path of an object, or without a name that of all objects of a kind."""
-    place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-    one = f"/{quote(name, safe='')}" if name else ""
-    return f"{_APIS[kind]}{place}/{_plural(kind)}{one}"
-
-
-def _plural(kind: str) -> str:
-    word = kind.lower()
-    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
-
-
-def _dry_run(wanted: bool) -> dict[str, str]:
-    return {"dryRun": "All"} if wanted else {}
-
-
-def _message(answer: urllib3.BaseHTTPResponse) -> str:
+def _message(exc: kubernetes.ApiException) -> str:
     """Return the API server's own sentence."""
     try:
-        return str(json.loads(answer.data)["message"])
+        return str(json.loads(exc.body or "")["message"])
     except (TypeError, ValueError, KeyError):
-        return str(answer.reason or "no reason given")
+        return str(exc.reason or "no reason given")
 
 
-def _pause(asked: str | None, attempt: int) -> float:
+def _pause(exc: kubernetes.ApiException | None, attempt: int) -> float:
     """Return the seconds until the next try: what the server asks for, otherwise longer each time."""
+    asked = (exc.headers or {}).get("Retry-After") if exc is not None else None
     if asked is not None and asked.isdigit():
         return min(float(asked), 60.0)
     return min(2.0**attempt, 20.0) * random.uniform(0.25, 0.5)

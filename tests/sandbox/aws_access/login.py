@@ -17,6 +17,7 @@ from botocore.credentials import Credentials
 from moto.core.exceptions import ServiceException
 from moto.iam.models import IAMBackend, Policy, User, iam_backends
 from moto.iam.utils import generate_access_key_id_from_account_id
+from moto.sts.models import sts_backends
 from werkzeug.wrappers import Request
 
 from tests.sandbox.aws_patches.iam import boundary_of
@@ -25,6 +26,8 @@ from tests.sandbox.state import ACCOUNT_ID
 
 #: How all keys begin that the simulated IAM makes: the account is a part of them.
 ISSUED = generate_access_key_id_from_account_id(ACCOUNT_ID, "AKIA")[:12]
+#: How the keys of sessions begin, which come with a token and end.
+SESSION = generate_access_key_id_from_account_id(ACCOUNT_ID, "ASIA")[:12]
 AUTHORIZATION = re.compile(
     r"Credential=(?P<key>[^/]+)/(?P<date>\d+)/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request,\s*"
     r"SignedHeaders=(?P<headers>[^,]+),\s*Signature=(?P<signature>[0-9a-f]+)"
@@ -41,18 +44,20 @@ class Holdings:
 
 @dataclass(frozen=True)
 class Identity:
-    """A user with everything that says what they may do."""
+    """A user, or a session of a role, with everything that says what they may do."""
 
     arn: str
     holdings: Holdings
 
 
 def identify(request: Request) -> Identity | None:
-    """Return the user whose key has signed a request; None for a key that no simulated user ever had.
+    """Return whose key has signed a request; None for a key that no simulated user ever had.
 
     Raises the error with which AWS refuses a deleted or switched-off key and a wrong secret.
     """
     found = AUTHORIZATION.search(request.headers.get("Authorization", ""))
+    if found is not None and found["key"].startswith(SESSION):
+        return _session(request, found)
     if found is None or not found["key"].startswith(ISSUED):
         return None
     backend = iam_backends[ACCOUNT_ID]["aws"]
@@ -61,11 +66,29 @@ def identify(request: Request) -> Identity | None:
         raise refusal(
             found["service"], "InvalidClientTokenId", "The security token included in the request is invalid."
         )
-    if _signature(request, found, key.secret_access_key) != found["signature"]:
-        message = "The request signature we calculated does not match the signature you provided."
-        raise refusal(found["service"], "SignatureDoesNotMatch", message)
+    _check_signature(request, found, key.secret_access_key)
     user = backend.get_user(key.user_name)
     return Identity(user.arn, holdings_of(backend, user))
+
+
+def _session(request: Request, found: re.Match[str]) -> Identity | None:
+    """Return the session of a role; None where the role was never made, for those who only want to be let in."""
+    sessions = sts_backends[ACCOUNT_ID]["aws"].assumed_roles
+    session = next((one for one in sessions if one.access_key_id == found["key"]), None)
+    if session is None or request.headers.get("X-Amz-Security-Token") != session.session_token:
+        raise refusal(
+            found["service"], "InvalidClientTokenId", "The security token included in the request is invalid."
+        )
+    _check_signature(request, found, session.secret_access_key)
+    backend = iam_backends[ACCOUNT_ID]["aws"]
+    role = next((one for one in backend.roles.values() if one.arn == session.role_arn), None)
+    return None if role is None else Identity(session.arn, holdings_of(backend, role))
+
+
+def _check_signature(request: Request, found: re.Match[str], secret: str) -> None:
+    if _signature(request, found, secret) != found["signature"]:
+        message = "The request signature we calculated does not match the signature you provided."
+        raise refusal(found["service"], "SignatureDoesNotMatch", message)
 
 
 def refusal(service: str, code: str, message: str) -> ServiceException:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from tests.sandbox.aws_patches import (
     autoscaling,
+    cloudwatch,
     ec2,
     ecs_clusters,
     ecs_services,
@@ -26,6 +27,7 @@ from tests.sandbox.aws_patches.patching import install_patches
 
 __all__ = [
     "autoscaling",
+    "cloudwatch",
     "ec2",
     "ecs_clusters",
     "ecs_services",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import uuid
 from typing import Any
@@ -79,7 +80,8 @@ def new_deployment(service: Service) -> dict[str, Any]:
 
 def add_event(service: Service, message: str) -> None:
     """Put an event on top of a service's list, which AWS cuts at 100."""
-    event = {"id": str(uuid.uuid4()), "createdAt": utcnow(), "message": f"(service {service.name}) {message}"}
+    created = utcnow() - datetime.timedelta(seconds=DEFAULTS.condition_age_seconds)
+    event = {"id": str(uuid.uuid4()), "createdAt": created, "message": f"(service {service.name}) {message}"}
     service.events.insert(0, event)
     del service.events[100:]
 

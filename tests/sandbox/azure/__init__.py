@@ -1,7 +1,7 @@
 # Copyright (c) 2026, BudgetGuard TechOps contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas, Log Analytics, money."""
+"""Simulated Azure: Entra ID, Microsoft Graph, role assignments, resource groups, AKS, quotas, logs, metrics, money."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.sandbox.azure.directory import Directory
 from tests.sandbox.azure.entra import AzureAccount, Entra
 from tests.sandbox.azure.graph import Graph
 from tests.sandbox.azure.log_analytics import LogAnalytics
+from tests.sandbox.azure.prometheus import ManagedPrometheus
 from tests.sandbox.calls import CallLog, Interferences
 from tests.sandbox.kube import KubeApplication
 from tests.sandbox.prices import RetailPrices
@@ -32,10 +33,11 @@ class AzureApplication:
         graph = Graph(self._directory, self._entra, calls, interferences)
         self.arm = ResourceManager(self.account, self._directory, self._entra, kube, ca_pem, calls, interferences)
         logs = LogAnalytics(self.account, self._entra, kube.logs, self.arm.kube_ids, calls, interferences)
+        self.prometheus = ManagedPrometheus(self._entra, calls, interferences)
         prices = RetailPrices(calls, interferences)
         costs = CostManagement(self.account.subscription_id, self._entra.check_management, ledger, calls, interferences)
         # The path of Cost Management is below those of Azure Resource Manager.
-        self._services = (costs, self.arm, logs, graph, prices, self._entra)
+        self._services = (costs, self.arm, logs, self.prometheus, graph, prices, self._entra)
 
     def handles(self, request: Request) -> bool:
         """Whether a request is for Azure, by its path."""
@@ -68,4 +70,5 @@ class AzureApplication:
     def reset(self) -> None:
         """Forget all resources."""
         self.arm.reset()
+        self.prometheus.reset()
         self._directory.reset()

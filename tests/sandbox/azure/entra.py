@@ -120,6 +120,10 @@ class Entra(RestService):
 
     def check_management(self, request: Request) -> str | None:
         """Return who asks Azure Resource Manager: an object id, None for the deployer. Raises `ApiError`."""
+        return self.check_audience(request, (*MANAGEMENT, request.host_url.rstrip("/")))
+
+    def check_audience(self, request: Request, accepted: tuple[str, ...]) -> str | None:
+        """Return who asks a service that accepts tokens for these audiences, as `check_management` does."""
         token = bearer_token(request)
         if token is None:
             raise _unauthorized(
@@ -134,7 +138,6 @@ class Entra(RestService):
             raise _unauthorized(
                 self._account.tenant_id, "ExpiredAuthenticationToken", "The access token expiry has passed."
             )
-        accepted = (*MANAGEMENT, request.host_url.rstrip("/"))
         if known.audience.rstrip("/") not in accepted:
             raise _unauthorized(
                 self._account.tenant_id,

@@ -106,7 +106,10 @@ class GoogleOauth(RestService):
         return User(found.account.email if USERINFO_EMAIL in found.scopes else found.account.unique_id)
 
     def check_google(self, request: Request) -> ServiceAccount:
-        """Return who asks Google's APIs, by an access token or one self-signed for them. Raises `ApiError`."""
+        """Return who asks Google's APIs, by an access token or one self-signed for them. Raises `ApiError`.
+
+        Of an API's own scopes the sandbox knows none: a token has to be for all of Google Cloud.
+        """
         token = bearer_token(request)
         if token is None:
             raise ApiError(
@@ -117,6 +120,8 @@ class GoogleOauth(RestService):
                 headers={"WWW-Authenticate": 'Bearer realm="https://accounts.google.com/"'},
             )
         known = self.access_token(token)
+        if known is not None and CLOUD_PLATFORM not in known.scopes:
+            raise ApiError(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.")
         account = known.account if known is not None else self._self_signed(token, request)
         if account is None:
             raise ApiError(

@@ -17,7 +17,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
-from budgetguard_companion import cloudnodes, doorway, endpoints, fleet, ledger, messages, signing
+from budgetguard_companion import cloud, cloudnodes, doorway, endpoints, fleet, ledger, messages, signing
 from budgetguard_companion.client import Client
 from budgetguard_companion.cloud import CloudError
 from budgetguard_companion.cloudnodes import AskError, CloudNodes
@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _activity
-from tests.companion.studio import AWS, PACKAGE, Place, gateway, nodes
+from tests.companion.studio import AWS, CONTACT, PACKAGE, Place, gateway, nodes
 from tests.unit.workstation.examples import CANARY
 
 NOW = datetime.datetime(2026, 11, 28, 15, 0, tzinfo=datetime.timezone.utc)
@@ -81,6 +81,23 @@ def test_signs_a_jwt_that_google_can_read() -> None:
     assert (claims["iss"], claims["scope"], claims["exp"] - claims["iat"]) == ("ws@example", "a scope", 3600)
     with pytest.raises(signing.SigningError):
         signing.google_assertion({**account, "private_key": "none"}, "a scope", now)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"__type": "InvalidSignatureException", "message": "Signature expired: 20261128T100000Z is"}, "clock"),
+        ({"__type": "InvalidSignatureException", "message": "Signature not yet current: 2026"}, "clock"),
+        ({"__type": "InvalidSignatureException", "message": "The request signature we calculated"}, "revoked"),
+        ({"__type": "com.amazonaws#ExpiredTokenException", "message": "The security token is expired"}, "just ended"),
+        ({"__type": "ThrottlingException"}, "busy"),
+        ({}, "refuses to start FLUX Dev on aws (aws-1) (HTTP 400)"),
+    ],
+)
+def test_what_aws_refuses(answer: dict[str, str], said: str) -> None:
+    """A clock that is wrong is not a key that is wrong."""
+    [one] = instances(("aws", entry()))
+    assert said in str(cloud._aws_error(400, cloud._aws_code(answer), one, "start"))
 
 
 # ---- states and money ------------------------------------------------------------------------------------------------
@@ -424,7 +441,7 @@ def test_a_start_counts_down(bench: Bench) -> None:
         row = (await bench.nodes.status())["cloud_nodes"][0]
         assert (row["ready_in_minutes"], row["problem"]) == (
             0,
-            "It takes longer than 30 minutes: call your TechOps technician.",
+            f"It takes longer than 30 minutes: call your TechOps technician ({CONTACT}).",
         )
 
     asyncio.run(scenario())

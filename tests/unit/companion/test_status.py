@@ -16,7 +16,7 @@ from budgetguard_companion import envelope, status, workstation
 from budgetguard_companion.envelope import ConfigError, open_config
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _envelope, _workstation
-from tests.companion.studio import AWS, NVIDIA, SECRETS, STRANGER, Place, gateway, nodes
+from tests.companion.studio import AWS, CONTACT, NVIDIA, SECRETS, STRANGER, Place, gateway, nodes
 from tests.unit.workstation.examples import CREDENTIALS, KEY, STUDIO_KEY, config, endpoint
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -119,7 +119,7 @@ def test_files_are_read_anew_each_time(tmp_path: t.Any) -> None:
     assert reason(station.open) == "wrong_key"
     place.give_key(f"v2 {KEY}\n")
     assert station.open().credentials == AWS
-    assert dataclasses.astuple(station.settings) == (str(place.key_file), 900, str(place.token_file), "")
+    assert dataclasses.astuple(station.settings) == (str(place.key_file), 900, str(place.token_file), CONTACT)
     assert station.token() == ""
     place.token_file.write_text("typed-in\n")
     assert station.token() == "typed-in"

@@ -92,10 +92,14 @@ def test_installs_upgrades_and_removes_as_check_mode_said() -> None:
     assert install(host)["steps"] == []
 
     system.put_folder(FOLDER + r"\__pycache__")
+    written = BASE + r"\budgetguard\usage.jsonl"
+    system.put_folder(ntpath.dirname(written))
+    system.put_file(written, b"{}", entries=ARTIST_ONLY)
     predicted = absent(host, check=True)
-    assert predicted["steps"][-1] == f"remove {DOOR}"
+    assert predicted["steps"][-2:] == [f"remove {written}", f"remove {DOOR}"]
+    assert system.kind(written) == "file"
     assert absent(host) == predicted
-    assert system.kind(FOLDER) is None
+    assert [system.kind(path) for path in (FOLDER, written)] == [None, None]
     assert DOOR not in system.files()
     assert system.kind(BASE + r"\custom_nodes") == "folder"
     assert absent(host)["changed"] is False

@@ -9,7 +9,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.budgetguard.techops.plugins.filter.identity_sharers import identity_sharers
 from ansible_collections.budgetguard.techops.plugins.module_utils import _identities as identities
 
 ROLE = "arn:aws:iam::111122223333:role/studio/ws-01"
@@ -66,16 +65,6 @@ def test_what_a_config_gets() -> None:
         "nvidia": {"NVIDIA API Key / NGC API Key": "k"},
     }
     assert identities.credentials({"nim_identities": None}) == {}
-
-
-def test_who_shares_an_identity() -> None:
-    """Those that were revoked, or have their own, are not waited for."""
-    hostvars = {
-        "ws-01": {},
-        "ws-02": {"nim_identities": {"aws": {"revoked": "now"}}},
-        "ws-03": {"nim_identities": {"gcp": {}}},
-    }
-    assert identity_sharers(hostvars, hostvars, "aws") == ["ws-01", "ws-03"]
 
 
 def test_secrets_are_parted_from_the_rest() -> None:

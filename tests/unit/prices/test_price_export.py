@@ -118,6 +118,34 @@ def test_a_figure_of_something_else_is_not_used(other: dict[str, t.Any]) -> None
     assert "usd_per_image" not in entry_of(publish([price()], first, measured=kept(figure(**other))))
 
 
+def test_a_thousand_tokens_cost_their_seconds_at_the_price_of_now() -> None:
+    name, image = "nim-llama-3-1-8b-l40s", "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.2.3"
+    node = next(node for node, known in _catalog.CATALOG.items() if known.kind == "llm")
+    measured_on = {"target": "aws", "name": name, "node": node, "gpu_tier": "l40s", "image": image}
+    llm = {**measured_on, "kind": "llm", "max_tokens": 512, "seconds": 10.0, "seconds_per_1k_tokens": 20.0}
+
+    def entry(hourly: float = 1.8, **changes: t.Any) -> dict[str, t.Any]:
+        one = target()
+        one["deployments"][0].update(measured_on, serves=[node])
+        row = price(hourly, name=name, replicas=2)
+        document = _artists.artists_config(
+            [one],
+            None,
+            generated_at=FIRST,
+            catalog=_catalog.CATALOG,
+            prices=[row],
+            measured=kept({**llm, **changes}),
+        )
+        (found,) = document["nim_endpoints"][node]["aws"]
+        return t.cast("dict[str, t.Any]", found)
+
+    assert (entry()["usd_per_1k_tokens"], entry()["hourly_usd"]) == (0.005, 1.8)
+    assert "usd_per_image" not in entry()
+    assert entry(hourly=3.6)["usd_per_1k_tokens"] == 0.01
+    for other in ({"max_tokens": 64}, {"image": image + "-other"}, {"kind": "image"}, {"seconds_per_1k_tokens": None}):
+        assert not [field for field in entry(**other) if field.startswith("usd_per")], other
+
+
 def test_an_outage_of_prices_keeps_the_hour_and_tells_the_image_by_it() -> None:
     first = publish([price()], measured=kept(figure()))
     out = price(None, passing=True, priced_at=None, replicas=1)

@@ -77,7 +77,10 @@ def options(**variables: t.Any) -> dict[str, t.Any]:
         },
         **variables,
     }
-    return _role_arguments.arguments(Plain(), {f"workstation_config_{name}": value for name, value in given.items()})
+    host = {"inventory_hostname": given.pop("inventory_hostname", "other")}
+    return _role_arguments.arguments(
+        Plain(), {**host, **{f"workstation_config_{name}": value for name, value in given.items()}}
+    )
 
 
 def test_a_workstation_with_its_own_key() -> None:
@@ -110,7 +113,7 @@ def test_what_the_plan_found_is_taken_for_its_workstations_alone() -> None:
         "ws-1": {**shared, "workstation_config_id": "a"},
         "ws-2": {**shared, "workstation_config_id": "b"},
     }
-    planned = _role_arguments.planned(hosts)
+    planned = _role_arguments.planned(hosts, [(STUDIO_KEY, "")])
     assert planned["all"] == shared
     assert planned["each"] == {"ws-1": {"workstation_config_id": "a"}, "ws-2": {"workstation_config_id": "b"}}
 
@@ -125,4 +128,31 @@ def test_what_the_plan_found_is_taken_for_its_workstations_alone() -> None:
 
 
 def test_nothing_is_shared_by_no_workstation() -> None:
-    assert _role_arguments.planned({}) == {"all": {}, "each": {}}
+    assert _role_arguments.planned({}, []) == {"all": {}, "each": {}, "one_studio_key": False}
+
+
+def in_a_rollout(keys: list[tuple[str, str]], **variables: t.Any) -> dict[str, t.Any]:
+    """Return the options of a workstation whose own variables say something else than what was prepared for all."""
+    prepared = {"endpoints": {"nim_endpoints": {"SDXL": {}}}, "unread_targets": ["gpu-box"], "studio_key": STUDIO_KEY}
+    return options(
+        inventory_hostname="ws-1",
+        planned={"options": _role_arguments.planned({"ws-1": {}}, keys)},
+        studio_key=OTHER_STUDIO_KEY,
+        _derived={**prepared, "previous_studio_key": "", "wide": WIDE, "previous_wide": "", "sealed": {}},
+        **variables,
+    )
+
+
+def test_in_a_rollout_documents_and_keys_are_those_prepared_for_all() -> None:
+    found = in_a_rollout([(STUDIO_KEY, ""), (STUDIO_KEY, "")])
+    assert (found["endpoints"], found["unread_targets"]) == ({"nim_endpoints": {"SDXL": {}}}, ["gpu-box"])
+    assert (found["studio_key"], found["previous_keys"]) == (STUDIO_KEY, [WIDE])
+
+
+def test_in_a_rollout_a_workstation_with_another_studio_key_keeps_it() -> None:
+    found = in_a_rollout([(STUDIO_KEY, ""), (OTHER_STUDIO_KEY, "")])
+    assert (found["studio_key"], found["previous_keys"]) == (OTHER_STUDIO_KEY, [])
+
+
+def test_in_a_rollout_own_nims_take_the_expression_of_the_role() -> None:
+    assert in_a_rollout([(STUDIO_KEY, "")], own_nims=True, _endpoints={"own": 1})["endpoints"] == {"own": 1}

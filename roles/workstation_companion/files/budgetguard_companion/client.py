@@ -16,7 +16,7 @@ import aiohttp
 
 from .endpoints import Endpoint
 from .envelope import Credentials
-from .messages import RequestError, headers, is_working, model, refusal, secrets_of
+from .messages import CALL, RequestError, headers, is_working, model, refusal, secrets_of
 
 STATUS_URL = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status/"
 LOOK_SECONDS = 4.0
@@ -154,12 +154,12 @@ class Client:
                     raise RequestError(f"The answer of {where} is too large.")
                 return answer.status, answer.headers, content
         except (aiohttp.ClientSSLError, ssl.SSLError):
-            text = f"{where}: its certificate is not to be trusted: call your TechOps technician."
+            text = f"{where}: its certificate is not to be trusted: {CALL}."
             raise RequestError(text, elsewhere=True) from None
         except asyncio.TimeoutError:
             raise RequestError(f"{where} gave no answer within {limit:.0f} seconds: try again.") from None
         except (aiohttp.ClientError, OSError, ValueError):
-            raise RequestError(f"{where} cannot be reached: call your TechOps technician.", elsewhere=True) from None
+            raise RequestError(f"{where} cannot be reached: {CALL}.", elsewhere=True) from None
 
     def _session(self, seconds: float) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds), trust_env=True)
@@ -174,6 +174,6 @@ class Client:
             try:
                 context.load_verify_locations(cadata=authority)
             except ssl.SSLError:
-                raise RequestError("The authority's certificate in the config is broken: call TechOps.") from None
+                raise RequestError(f"The authority's certificate in the config is broken: {CALL}.") from None
             self._context = context
         return self._context

@@ -5,9 +5,9 @@
 """Look at, start and stop NIMs with the workstation's own identity, which may do that and nothing else.
 
 On AWS two calls of ECS, signed with the access key. In clusters the Deployment itself and its C(scale), with a token
-that the identity gets from Entra or Google. Where other addresses than the public ones count, ComfyUI's environment
-says so, in variables that the clouds' own libraries read: AWS_ENDPOINT_URL_ECS, AWS_ENDPOINT_URL, AZURE_AUTHORITY_HOST,
-AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE.
+that the identity gets from Entra or Google. A workstation without a key logs in as the machine that it is. Where other
+addresses than the public ones count, ComfyUI's environment says so, in variables that the clouds' own libraries read:
+AWS_ENDPOINT_URL_ECS, AWS_ENDPOINT_URL, AZURE_AUTHORITY_HOST, AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import aiohttp
 from .client import read_whole
 from .envelope import Credentials
 from .fleet import ECS, Instance, State, of_deployment, of_ecs
+from .machine import Login, Machine, MachineError
 from .messages import CALL
 from .signing import JWT_GRANT, SigningError, aws_headers, google_assertion
 from .status import OWN_IDENTITY
@@ -34,7 +35,7 @@ from .status import OWN_IDENTITY
 SECONDS = 15.0
 SERVICES_PER_CALL = 10
 LARGEST_ANSWER = 4 * 1024 * 1024
-AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
+AKS = "6dae42f8-4368-4678-94ff-3960e28e3630"
 """The server application of all AKS clusters with Entra (https://azure.github.io/kubelogin/concepts/aks.html)."""
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 NAMES = {"aws": "AWS", "azure": "Azure", "gcp": "Google Cloud"}
@@ -47,12 +48,28 @@ LOGIN: dict[str, tuple[tuple[str, ...], ...]] = {
 
 EARLY = 120.0
 """So many seconds before its end a token is not used any more."""
+AGAIN = 5.0
+"""So many seconds nobody is asked once more who gave no login."""
 
-THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
 NO_LOGIN = frozenset(
     {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignature"}
 )
-CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
+ENDED = frozenset({"ExpiredTokenException", "ExpiredToken"})
+BUSY = "AWS is busy: try again in a minute."
+AWS_SENTENCES = (
+    (NO_LOGIN, f"AWS does not take this workstation's key, which may have been revoked: {CALL}."),
+    (ENDED, "This workstation's login at AWS has just ended: try again."),
+    (
+        frozenset({"RequestExpired", "RequestTimeTooSkewed"}),
+        f"AWS says that the clock of this workstation is wrong: set it right, or {CALL}.",
+    ),
+    (
+        frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}),
+        BUSY,
+    ),
+)
+"""What AWS's codes mean to the artist."""
+
 GONE = frozenset({"ServiceNotFoundException", "ServiceNotActiveException", "ClusterNotFoundException"})
 
 
@@ -65,7 +82,9 @@ class Cloud:
 
     def __init__(self, environment: t.Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment
-        self._tokens: dict[str, tuple[float, str]] = {}
+        self._machine = Machine(self._environment)
+        self._logins: dict[str, tuple[float, Login | CloudError]] = {}
+        self._asking: dict[str, asyncio.Lock] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
 
     async def states(
@@ -126,21 +145,23 @@ class Cloud:
         named = self._environment.get("AWS_ENDPOINT_URL_ECS") or self._environment.get("AWS_ENDPOINT_URL")
         url = (named or f"https://ecs.{region}.{suffix}").rstrip("/") + "/"
         content = json.dumps(body).encode()
-        headers = aws_headers(
-            (fields["Access Key ID"], fields["Secret Access Key"]),
-            (region, "ecs"),
-            url,
-            {
-                "Content-Type": "application/x-amz-json-1.1",
-                "X-Amz-Target": f"AmazonEC2ContainerServiceV20141113.{action}",
-            },
-            content,
-            time.time(),
-        )
+        plain = {
+            "Content-Type": "application/x-amz-json-1.1",
+            "X-Amz-Target": f"AmazonEC2ContainerServiceV20141113.{action}",
+        }
+        if OWN_IDENTITY in fields:
+            login = await self._login("aws", fields)
+            key, plain["X-Amz-Security-Token"] = login.key, login.token
+        else:
+            key = (fields["Access Key ID"], fields["Secret Access Key"])
+        headers = aws_headers(key, (region, "ecs"), url, plain, content, time.time())
         status, answer = await self._send("POST", url, headers, content, self._trust("AWS_CA_BUNDLE"), "AWS")
-        if status != 200:
-            raise _aws_error(status, str(answer.get("__type", "")).rpartition("#")[2], instance, doing)
-        return answer
+        if status == 200:
+            return answer
+        code = _aws_code(answer)
+        if code in NO_LOGIN | ENDED:
+            self._logins.pop(_mark("aws", fields), None)
+        raise _aws_error(status, code, instance, doing)
 
     # ---- Kubernetes ------------------------------------------------------------------------------------------------
 
@@ -161,7 +182,8 @@ class Cloud:
         doing: str,
     ) -> dict[str, t.Any]:
         control, cloud = instance.control, NAMES.get(instance.provider, instance.provider)
-        token = await self._token(credentials, instance, doing)
+        fields = _fields(credentials, instance.provider, doing)
+        token = (await self._login(instance.provider, fields)).token
         context = self._trust("REQUESTS_CA_BUNDLE", control.get("ca"))
         namespace, name = quote(control["namespace"], safe=""), quote(instance.name, safe="")
         url = f"{control['server'].rstrip('/')}/apis/apps/v1/namespaces/{namespace}/deployments/{name}{below}"
@@ -172,6 +194,7 @@ class Cloud:
             content = json.dumps(body).encode()
         status, answer = await self._send(method, url, headers, content, context, f"the cluster on {cloud}")
         if status == 401:
+            self._logins.pop(_mark(instance.provider, fields), None)
             raise CloudError(f"The cluster on {cloud} does not take this workstation's login: {CALL}.")
         if status == 403:
             raise CloudError(f"{cloud} does not let this workstation {doing} {instance.place()}: {CALL}.")
@@ -183,17 +206,42 @@ class Cloud:
             raise CloudError(f"The cluster on {cloud} refuses to {doing} {instance.place()} (HTTP {status}): {CALL}.")
         return answer
 
-    async def _token(self, credentials: Credentials, instance: Instance, doing: str) -> str:
-        fields = _fields(credentials, instance.provider, doing)
-        mark = hashlib.sha256(json.dumps([instance.provider, fields], sort_keys=True).encode()).hexdigest()
-        until, token = self._tokens.get(mark, (0.0, ""))
-        if time.monotonic() < until - EARLY:
-            return token
-        log_in = {"azure": self._entra, "gcp": self._google}.get(instance.provider)
+    # ---- logins ----------------------------------------------------------------------------------------------------
+
+    async def _login(self, provider: str, fields: t.Mapping[str, str]) -> Login:
+        """Return a login, the same one to all who ask until shortly before its end. Raises CloudError.
+
+        Many NIMs are looked at in one moment, and metadata services take few requests in a second.
+        """
+        mark = _mark(provider, fields)
+        async with self._asking.setdefault(provider, asyncio.Lock()):
+            until, known = self._logins.get(mark, (0.0, None))
+            if known is None or time.monotonic() >= until:
+                try:
+                    known = await (self._as_machine if OWN_IDENTITY in fields else self._by_key)(provider, fields)
+                    until = time.monotonic() + known.seconds - EARLY
+                except CloudError as problem:
+                    known, until = problem, time.monotonic() + AGAIN
+                self._logins = {**self._logins, mark: (until, known)}
+        if isinstance(known, CloudError):
+            raise CloudError(str(known))
+        return known
+
+    async def _as_machine(self, provider: str, fields: t.Mapping[str, str]) -> Login:
+        """Return a login as the machine that this workstation is. Raises CloudError."""
+        try:
+            return await self._machine.log_in(provider, fields[OWN_IDENTITY], AKS)
+        except MachineError as problem:
+            text = f"This workstation has no key for {NAMES[provider]} and cannot log in by itself: {problem}"
+            raise CloudError(f"{text}: {CALL}.") from None
+
+    async def _by_key(self, provider: str, fields: t.Mapping[str, str]) -> Login:
+        """Return a login to clusters, got with a key. Raises CloudError."""
+        log_in = {"azure": self._entra, "gcp": self._google}.get(provider)
         if log_in is None:
-            raise CloudError(f"This workstation cannot log in to clusters on {instance.provider}: {CALL}.")
+            raise CloudError(f"This workstation cannot log in to clusters on {provider}: {CALL}.")
         url, form = await log_in(fields)
-        cloud = NAMES[instance.provider]
+        cloud = NAMES[provider]
         if urlsplit(url).scheme != "https":
             raise CloudError(f"The login of {cloud} is not reached by https, so the key is not sent: {CALL}.")
         encoded = "&".join(f"{name}={quote(value, safe='')}" for name, value in form.items()).encode()
@@ -205,8 +253,7 @@ class Cloud:
             raise CloudError(f"{cloud} does not take this workstation's key, which may have been revoked: {CALL}.")
         lives = answer.get("expires_in")
         seconds = float(lives) if isinstance(lives, (int, float, str)) and str(lives).isdigit() else 300.0
-        self._tokens = {**self._tokens, mark: (time.monotonic() + seconds, answer["access_token"])}
-        return str(answer["access_token"])
+        return Login(answer["access_token"], seconds)
 
     async def _entra(self, fields: t.Mapping[str, str]) -> tuple[str, dict[str, str]]:
         authority = self._environment.get("AZURE_AUTHORITY_HOST") or "https://login.microsoftonline.com"
@@ -216,7 +263,7 @@ class Cloud:
             "grant_type": "client_credentials",
             "client_id": fields["Client ID (Application ID)"],
             "client_secret": fields["Client Secret"],
-            "scope": AKS_SCOPE,
+            "scope": f"{AKS}/.default",
         }
         return f"{authority.rstrip('/')}/{quote(fields['Tenant ID'], safe='')}/oauth2/v2.0/token", form
 
@@ -286,25 +333,38 @@ def _fields(credentials: Credentials, provider: str, doing: str) -> dict[str, st
     cloud = NAMES.get(provider, provider)
     if provider not in NAMES:
         raise CloudError(f"This workstation cannot {doing} what runs on {provider}: {CALL}.")
-    if found.get(OWN_IDENTITY, "").strip():
-        raise CloudError(
-            f"This workstation is known to {cloud} by itself and has no key, with which the companion could {doing} "
-            f"NIMs: {CALL}."
-        )
+    identity = found.get(OWN_IDENTITY, "").strip()
+    if identity:
+        return {OWN_IDENTITY: identity}
     if not all(any(found.get(name, "").strip() for name in names) for names in LOGIN[provider]):
         raise CloudError(f"This workstation has no credentials for {cloud}: {CALL}.")
     return {name: value.strip() for name, value in found.items()}
 
 
+def _mark(provider: str, fields: t.Mapping[str, str]) -> str:
+    """Return what tells one identity from another, without its key."""
+    return hashlib.sha256(json.dumps([provider, dict(fields)], sort_keys=True).encode()).hexdigest()
+
+
+def _aws_code(answer: t.Mapping[str, t.Any]) -> str:
+    """Return the name of what AWS refuses; a clock that is wrong has the name of a wrong signature.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+    """
+    said = str(answer.get("message") or answer.get("Message") or "")
+    if said.startswith(("Signature expired", "Signature not yet current")):
+        return "RequestExpired"
+    return str(answer.get("__type", "")).rpartition("#")[2]
+
+
 def _aws_error(status: int, code: str, instance: Instance, doing: str) -> CloudError:
-    if code in NO_LOGIN or status == 401:
-        return CloudError(f"AWS does not take this workstation's key, which may have been revoked: {CALL}.")
-    if code in CLOCK or "Expired" in code:
-        return CloudError(f"AWS says that the clock of this workstation is wrong: set it right, or {CALL}.")
     if code in GONE:
         return _gone(instance)
-    if code in THROTTLED or status >= 500:
-        return CloudError("AWS is busy: try again in a minute.")
+    for codes, text in AWS_SENTENCES:
+        if code in codes:
+            return CloudError(text)
+    if status >= 500:
+        return CloudError(BUSY)
     if "AccessDenied" in code or status == 403:
         return CloudError(f"AWS does not let this workstation {doing} {instance.place()}: {CALL}.")
     return CloudError(f"AWS refuses to {doing} {instance.place()} (HTTP {status}): {CALL}.")

@@ -93,7 +93,7 @@ class CloudNodes:
             opened = await asyncio.to_thread(self._workstation.open)
             refuse(opened, _now())
         except ConfigError as problem:
-            raise AskError(503, self._named(f"{YELLOW} ({problem})"), problem.reason) from None
+            raise AskError(503, self._workstation.named(f"{YELLOW} ({problem})"), problem.reason) from None
         return opened
 
     async def _states(self, opened: Opened) -> list[tuple[Instance, State]]:
@@ -114,7 +114,7 @@ class CloudNodes:
 
     def _state(self, instance: Instance, found: State | CloudError) -> State:
         if isinstance(found, CloudError):
-            return State(UNKNOWN, None, self._named(str(found)))
+            return State(UNKNOWN, None, self._workstation.named(str(found)))
         begun = self._started.get(instance.key)
         if found.name == STARTING and begun is not None and (found.since is None or found.since < begun):
             return State(STARTING, begun, found.problem)
@@ -127,7 +127,9 @@ class CloudNodes:
         begun = self._started.get(instance.key) or state.since
         if begun is None or (_now() - begun).total_seconds() < instance.start_minutes * 60:
             return State(STARTING, begun)
-        return State(RUNNING, state.since, self._named(f"It runs, but {down[instance.endpoint.url]}: {CALL}."))
+        return State(
+            RUNNING, state.since, self._workstation.named(f"It runs, but {down[instance.endpoint.url]}: {CALL}.")
+        )
 
     def _shown(self, instance: Instance, state: State, now: datetime.datetime) -> Answer:
         """Return what the page may know of an instance: no address."""
@@ -138,7 +140,7 @@ class CloudNodes:
         if state.name == STARTING and not state.problem:
             left = instance.start_minutes - (minutes or 0)
             if left <= 0:
-                problem = self._named(f"It takes longer than {instance.start_minutes} minutes: {CALL}.")
+                problem = self._workstation.named(f"It takes longer than {instance.start_minutes} minutes: {CALL}.")
         return {
             "provider": instance.provider,
             "target": instance.target,
@@ -171,7 +173,7 @@ class CloudNodes:
         if state.name == STOPPED:
             return {"ok": True, "text": f"{instance.place()} is stopped already."}
         if asked.get("confirmed") is not True:
-            raise AskError(409, f"{await self._use(opened, instance)} Stop it for everybody?", "confirm")
+            raise AskError(409, f"{await self._use(opened, instance, state)} Stop it for everybody?", "confirm")
         await self._stop(opened, instance, state)
         return {"ok": True, "text": f"{instance.place()} is being stopped, and costs no more once its machine is gone."}
 
@@ -182,12 +184,12 @@ class CloudNodes:
         if not fits or (minutes != 0 and not LEAST_IDLE <= t.cast(int, minutes) <= MOST_IDLE):
             text = f"minutes must be a whole number from {LEAST_IDLE} to {MOST_IDLE}, or 0 for never."
             raise AskError(400, text, "bad_request")
-        opened, instance, _state = await self._find(asked)
+        opened, instance, state = await self._find(asked)
         if minutes == 0:
             self._wishes.pop(instance.key, None)
             return {"ok": True, "text": f"{instance.place()} is left on."}
         if asked.get("confirmed") is not True:
-            use = await self._use(opened, instance)
+            use = await self._use(opened, instance, state)
             raise AskError(409, f"{use} Stop it for everybody when it was idle for {minutes} minutes?", "confirm")
         self._wishes[instance.key] = Wish(t.cast(int, minutes), self._clock())
         if self._watcher is None or self._watcher.done():
@@ -195,8 +197,10 @@ class CloudNodes:
         text = f"{instance.place()} is stopped when it was idle for {minutes} minutes, as long as ComfyUI is open."
         return {"ok": True, "text": f"{text} After that the studio's guard looks after it."}
 
-    async def _use(self, opened: Opened, instance: Instance) -> str:
+    async def _use(self, opened: Opened, instance: Instance, state: State) -> str:
         """Say what is known of others who use an instance."""
+        if state.name == STARTING:
+            return f"{instance.place()} is still starting, and others may be waiting for it."
         working = await Client(opened.credentials).working(instance.endpoint)
         said = {
             True: "is working for somebody at this moment",
@@ -219,7 +223,7 @@ class CloudNodes:
         ]
         if not found:
             text = f"There is no NIM of that name that this workstation can start and stop: {CALL}."
-            raise AskError(404, self._named(text), "unknown")
+            raise AskError(404, self._workstation.named(text), "unknown")
         if len(found) > 1:
             targets = ", ".join(instance.target for instance, _state in found)
             raise AskError(400, f"There are several of that name: give target, one of {targets}.", "bad_request")
@@ -229,7 +233,7 @@ class CloudNodes:
         try:
             await self._cloud.scale(opened.credentials, instance, copies)
         except CloudError as problem:
-            raise AskError(502, self._named(str(problem)), "cloud") from None
+            raise AskError(502, self._workstation.named(str(problem)), "cloud") from None
         finally:
             self._seen = None
 
@@ -242,11 +246,6 @@ class CloudNodes:
         usd = round(hours * (instance.endpoint.hourly_usd or 0.0), 4)
         line = {"kind": "stop", **row, "hours": round(hours, 3), "usd": usd}
         await asyncio.to_thread(self._workstation.ledger.write, line)
-
-    def _named(self, text: str) -> str:
-        """Return a text that says whom to call with how, where TechOps has told it."""
-        contact = self._workstation.settings.contact
-        return text.replace(CALL, f"{CALL} ({contact})") if contact else text
 
     # ---- idle --------------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ class Endpoint:
     stale: bool = False
     hourly_usd: float | None = None
     usd_per_image: float | None = None
+    usd_per_1k_tokens: float | None = None
     control: t.Mapping[str, t.Any] | None = None
 
     def shown(self) -> dict[str, t.Any]:
@@ -56,6 +57,8 @@ class Endpoint:
         """Return the price as the artist reads it, or None."""
         if self.usd_per_image is not None:
             return f"{self.usd_per_image:.4f} USD per image"
+        if self.usd_per_1k_tokens is not None:
+            return f"{self.usd_per_1k_tokens:.4f} USD per 1,000 tokens"
         if self.hourly_usd is not None:
             return f"{self.hourly_usd:.2f} USD per hour"
         return None
@@ -95,6 +98,7 @@ def _endpoint(node: str, provider: str, entry: dict[str, t.Any]) -> Endpoint:
         stale=entry.get("stale") is True,
         hourly_usd=_price(entry.get("hourly_usd")),
         usd_per_image=_price(entry.get("usd_per_image")),
+        usd_per_1k_tokens=_price(entry.get("usd_per_1k_tokens")),
         control=entry["control"] if isinstance(entry.get("control"), dict) else None,
     )
 
@@ -114,8 +118,8 @@ def candidates(endpoints: t.Iterable[Endpoint], node: str, style: str, mode: str
     """Return the endpoints that a node may take in its mode, the best first, before anybody asks which are ready.
 
     C(MANUAL) takes the provider that the artist chose. C(LOCAL) takes none but this workstation's or the studio's own
-    machines. C(LOWEST PRICE) takes all: those with a price per image first, as that is what the artist pays, then those
-    with a price per hour, then those without. Stale ones come last among equals.
+    machines. C(LOWEST PRICE) takes all: those with a price per image or per 1,000 tokens first, as that is what the
+    request costs, then those with a price per hour, then those without. Stale ones come last among equals.
 
     Raises ChoiceError.
     """
@@ -132,8 +136,10 @@ def candidates(endpoints: t.Iterable[Endpoint], node: str, style: str, mode: str
 
 
 def _order(endpoint: Endpoint) -> tuple[t.Any, ...]:
-    if endpoint.usd_per_image is not None:
-        price = (0, endpoint.usd_per_image)
+    # A node makes images or writes texts, so two of one node are never compared by different measures.
+    measured = endpoint.usd_per_image if endpoint.style == IMAGE_API else endpoint.usd_per_1k_tokens
+    if measured is not None:
+        price = (0, measured)
     elif endpoint.hourly_usd is not None:
         price = (1, endpoint.hourly_usd)
     else:

@@ -13,18 +13,21 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import typing as t
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from .endpoints import Endpoint
 
+CALL = "call your TechOps technician"
 KONTEXT, SCHNELL = "kontext", "schnell"
 VARIANTS = ("canny", "depth")
 HIGHEST_SEED = 4294967295
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 NVIDIA_FIELD = "NVIDIA API Key / NGC API Key"
 SHOWN_LETTERS = 300
+FINISH_REASON = re.compile(r"[A-Z_]{1,40}")
 
 
 class RequestError(Exception):
@@ -112,11 +115,11 @@ def headers(endpoint: Endpoint, credentials: t.Mapping[str, t.Mapping[str, str]]
     elif endpoint.auth == "gateway":
         secret, what = credentials.get("gateway", {}).get("Token", "").strip(), "token for the gateway"
     else:
-        raise RequestError(f"{endpoint.place()} asks for a login of an unknown kind: call your TechOps technician.")
+        raise RequestError(f"{endpoint.place()} asks for a login of an unknown kind: {CALL}.")
     if not secret:
-        raise RequestError(f"This workstation has no {what}: call your TechOps technician.", elsewhere=True)
+        raise RequestError(f"This workstation has no {what}: {CALL}.", elsewhere=True)
     if endpoint.auth == "bearer" and not _is_private(endpoint.infer_url):
-        raise RequestError(f"{endpoint.place()} is not reached by https, so the key is not sent: call your TechOps.")
+        raise RequestError(f"{endpoint.place()} is not reached by https, so the key is not sent: {CALL}.")
     return {**found, "Authorization": f"Bearer {secret}"}
 
 
@@ -142,7 +145,8 @@ def _image(endpoint: Endpoint, artifact: object) -> bytes:
             f"{endpoint.node} filtered the content. Change the prompt or the image; trying again won't do."
         )
     if reason not in (None, "SUCCESS"):
-        raise RequestError(f"{endpoint.node} made no image: {_short(str(reason))}.")
+        word = reason if isinstance(reason, str) and FINISH_REASON.fullmatch(reason) else "it does not say why"
+        raise RequestError(f"{endpoint.node} made no image: {word}.")
     try:
         return base64.b64decode(artifact["base64"], validate=True)
     except (KeyError, TypeError, binascii.Error):
@@ -215,10 +219,9 @@ def _mapping(endpoint: Endpoint, body: bytes) -> dict[str, t.Any]:
 
 
 def _strange(endpoint: Endpoint, what: str) -> RequestError:
-    return RequestError(f"{endpoint.place()} answered with {what} for {endpoint.node}: call your TechOps technician.")
+    return RequestError(f"{endpoint.place()} answered with {what} for {endpoint.node}: {CALL}.")
 
 
-CALL = "call your TechOps technician"
 MEANINGS: dict[int, tuple[str, bool]] = {
     302: ("the result is too large to be sent back directly: ask for a smaller image", False),
     402: (f"NVIDIA's credits are used up: {CALL}", True),
@@ -237,7 +240,8 @@ MEANINGS: dict[int, tuple[str, bool]] = {
 
 def refusal(endpoint: Endpoint, status: int, body: bytes, secrets: t.Iterable[str]) -> RequestError:
     """Return the error for an answer that is not 200."""
-    said = hidden(_said(body), secrets)
+    # What is cut short first may end with the half of a secret, which nobody would find.
+    said = _short(hidden(_said(body), secrets))
     if status in (401, 403):
         revoked = "revoked" in said
         which = "NVIDIA key" if endpoint.auth == "bearer" else "token"
@@ -250,7 +254,7 @@ def refusal(endpoint: Endpoint, status: int, body: bytes, secrets: t.Iterable[st
 
 
 def _said(body: bytes) -> str:
-    """Return what an error answer says, in one short line."""
+    """Return what an error answer says."""
     try:
         found = json.loads(body)
     except ValueError:
@@ -261,7 +265,7 @@ def _said(body: bytes) -> str:
     if isinstance(detail, list):
         parts = [item for item in detail if isinstance(item, dict)]
         detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ['?'])[1:]))}: {item.get('msg')}" for item in parts)
-    return _short(str(detail))
+    return str(detail)
 
 
 def _short(said: str) -> str:

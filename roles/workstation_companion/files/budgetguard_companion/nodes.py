@@ -62,7 +62,7 @@ def build(workstation: Workstation) -> dict[str, type]:
                 opened = await job.open()
             except ConfigError as problem:
                 if image is None:
-                    raise NodeError(f"{YELLOW} ({problem})") from None
+                    raise self.failed(f"{YELLOW} ({problem})") from None
                 return self.passed(image, problem)
             try:
                 wish = ImageWish(
@@ -71,7 +71,7 @@ def build(workstation: Workstation) -> dict[str, type]:
                 found, why = await job.image(opened, nim, mode, provider, wish)
                 return self.told(_tensor(pixels_of(found)), why)
             except (RequestError, ChoiceError) as problem:
-                raise NodeError(str(problem)) from None
+                raise self.failed(str(problem)) from None
 
     class TextNode(_Base):
         """Have a text written by one of the studio's language models."""
@@ -104,7 +104,7 @@ def build(workstation: Workstation) -> dict[str, type]:
                 wish = TextWish(prompt, max_tokens, temperature, seed)
                 return self.told(*await job.text(opened, nim, mode, provider, wish))
             except (RequestError, ChoiceError) as problem:
-                raise NodeError(str(problem)) from None
+                raise self.failed(str(problem)) from None
 
     return {"BudgetGuardNIM": ImageNode, "BudgetGuardNIMText": TextNode}
 
@@ -143,15 +143,23 @@ class _Base:
 
     def job(self, node_id: str) -> Job:
         """Return what carries out one request of this node."""
-        return Job(self.place, _ticker(self.place.settings.time_limit, node_id), lambda said: _tell(said, node_id))
+        return Job(
+            self.place,
+            _ticker(self.place.settings.time_limit, node_id),
+            lambda said: _tell(self.place.named(said), node_id),
+        )
 
     def told(self, value: t.Any, why: str) -> Node:
         """Return a node's result with a sentence to show on it."""
         return {"ui": {"budgetguard": [why]}, "result": (value,)}
 
+    def failed(self, text: str) -> NodeError:
+        """Return a node's failure, for the artist."""
+        return NodeError(self.place.named(text))
+
     def passed(self, value: t.Any, problem: ConfigError) -> Node:
         """Return an input as the result, and say so."""
-        return self.told(value, f"{YELLOW}. The input was passed through. {problem}")
+        return self.told(value, self.place.named(f"{YELLOW}. The input was passed through. {problem}"))
 
 
 def _image_inputs(cls: type[_Base]) -> Node:

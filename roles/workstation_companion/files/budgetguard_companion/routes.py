@@ -20,6 +20,7 @@ from .cloudnodes import AskError, CloudNodes
 from .doorway import Caller, DoorError, check, needs_token
 from .endpoints import IMAGE_API, LOWEST_PRICE, TEXT_API, ChoiceError, candidates, endpoints_of, explain
 from .envelope import ConfigError, Opened
+from .messages import CALL
 from .status import green, refuse, yellow
 from .workstation import Workstation
 
@@ -37,14 +38,15 @@ class Desk:
 
     async def status(self) -> dict[str, t.Any]:
         """Say whether the artist has working credentials, and if not, why."""
+        settings = await asyncio.to_thread(lambda: self.workstation.settings)
         try:
             opened = await asyncio.to_thread(self.workstation.open)
             now = datetime.datetime.now(datetime.timezone.utc)
             refuse(opened, now)
             refuse(opened, now, await self._verdict(opened))
         except ConfigError as problem:
-            return yellow(problem)
-        return green(opened)
+            return {**yellow(problem), "contact": settings.contact}
+        return {**green(opened), "contact": settings.contact}
 
     async def _verdict(self, opened: Opened) -> str | None:
         token = opened.credentials.get("gateway", {}).get("Token")
@@ -61,20 +63,19 @@ class Desk:
         """Say which endpoint a node would take now, and why."""
         try:
             opened = await asyncio.to_thread(self.workstation.open)
+            refuse(opened, datetime.datetime.now(datetime.timezone.utc))
             found = endpoints_of(opened.document)
             style = TEXT_API if any(one.node == node and one.style == TEXT_API for one in found) else IMAGE_API
             ordered = candidates(found, node, style, mode, "")
         except (ConfigError, ChoiceError) as problem:
-            return {"provider": None, "text": str(problem)}
+            return {"provider": None, "text": self.workstation.named(str(problem))}
         down = await Client(opened.credentials).down(ordered)
         ready = [one for one in ordered if one.url not in down]
         if not ready:
-            return {"provider": None, "text": f"{node}: nothing is ready. " + _list(down.values())}
+            problems = ", ".join(f"{one.place()} {down[one.url]}" for one in ordered)
+            text = f"{node}: nothing is ready ({problems}). Start it, or {CALL}."
+            return {"provider": None, "text": self.workstation.named(text)}
         return {"provider": ready[0].provider, "text": explain(mode, ready[0], ordered, down)}
-
-
-def _list(problems: t.Iterable[str]) -> str:
-    return "It " + " or ".join(sorted(set(problems))) + "."
 
 
 def listens() -> list[str]:
@@ -112,7 +113,8 @@ def register(routes: t.Any, desk: Desk, nodes: CloudNodes) -> None:
                 check(caller_of(request), await asyncio.to_thread(desk.workstation.token))
                 answer, number = await action(await _json_of(request)), 200
             except DoorError as problem:
-                answer, number = {"ok": False, "text": str(problem), "reason": problem.reason}, 403
+                text = await asyncio.to_thread(desk.workstation.named, str(problem))
+                answer, number = {"ok": False, "text": text, "reason": problem.reason}, 403
             except AskError as problem:
                 answer, number = {"ok": False, "text": str(problem), "reason": problem.reason}, problem.status
             return web.json_response(answer, status=number, headers=NO_STORE)

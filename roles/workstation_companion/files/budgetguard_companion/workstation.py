@@ -16,6 +16,7 @@ from pathlib import Path
 from .envelope import ConfigError, Opened, open_config
 from .ledger import NAME as USAGE
 from .ledger import Ledger
+from .messages import CALL
 
 CONFIG = Path("budgetguard") / "budgetguard_backend_config.json"
 CREDENTIAL = "budgetguard-studio-key"
@@ -79,6 +80,11 @@ class Workstation:
             return Path(self.settings.token_path).expanduser().read_text(encoding="utf-8").strip()
         except (OSError, RuntimeError, UnicodeDecodeError):
             return ""
+
+    def named(self, text: str) -> str:
+        """Return a text that says whom to call with how, where TechOps has told it."""
+        contact = self.settings.contact
+        return text.replace(CALL, f"{CALL} ({contact})") if contact else text
 
     def _config(self) -> bytes:
         path = self.base / CONFIG

@@ -18,10 +18,18 @@ const KEPT = "budgetguard_manual";
 const YELLOW = "⚠ Server Credentials Not Found - call your TechOps technician";
 const SECONDS_BETWEEN_LOOKS = 30;
 
-const UNREACHABLE = { ok: false, text: YELLOW, reason: "unreachable", detail: "ComfyUI's server does not answer.", nodes: {} };
+const UNREACHABLE = {
+    ok: false,
+    text: YELLOW,
+    reason: "unreachable",
+    detail: "ComfyUI's server does not answer.",
+    cure: "Start ComfyUI again; this page finds it by itself.",
+    nodes: {},
+};
 
 let status = UNREACHABLE;
 let panel = null;
+let drawn = "";
 
 async function ask(path) {
     const answer = await api.fetchApi(path, { cache: "no-store" });
@@ -42,7 +50,7 @@ async function look() {
     try {
         status = await ask("/budgetguard/api/status");
     } catch {
-        status = UNREACHABLE;
+        status = { ...UNREACHABLE, contact: status.contact };
     }
     store();
     draw();
@@ -55,16 +63,23 @@ function element(name, text = "", className = "") {
     return made;
 }
 
+// Draws only where something is different, so that what has the keyboard keeps it and nothing is read out twice.
 function draw() {
-    if (!panel?.isConnected) {
+    const now = JSON.stringify([status, ourNodes().map((node) => value(node, "mode"))]);
+    if (!panel?.isConnected || (panel.hasChildNodes() && drawn === now)) {
         return;
     }
+    drawn = now;
+    const focused = panel.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     const parts = [statusBox()];
     if (!status.ok) {
         parts.push(forTechOps());
     }
     parts.push(modesBox(), cloudBox(), nodesBox());
     panel.replaceChildren(...parts);
+    if (focused) {
+        panel.querySelector(`[data-focus="${focused}"]`)?.focus();
+    }
 }
 
 function statusBox() {
@@ -78,6 +93,9 @@ function forTechOps() {
     const box = element("div", "", "bgc-reason");
     box.id = "budgetguard-reason";
     box.dataset.reason = status.reason ?? "";
+    if (status.contact) {
+        box.append(element("div", `TechOps: ${status.contact}`, "bgc-contact"));
+    }
     box.append(element("div", "For TechOps", "bgc-title"), element("div", status.detail ?? ""));
     if (status.cure) {
         box.append(element("div", status.cure));
@@ -90,20 +108,21 @@ function modesBox() {
     const current = new Set(ourNodes().map((node) => value(node, "mode")));
     for (const mode of MODES) {
         const button = element("button", mode, "bgc-mode");
-        button.dataset.mode = mode;
+        button.dataset.mode = button.dataset.focus = mode;
+        button.disabled = !current.size;
         button.setAttribute("aria-pressed", String(current.size === 1 && current.has(mode)));
         button.onclick = () => switchAll(mode);
         box.append(button);
     }
     const whole = element("div");
-    const note = ourNodes().length ? "How all BudgetGuard nodes choose where they run:" : "This workflow has no BudgetGuard node.";
+    const note = current.size ? "How all BudgetGuard nodes choose where they run:" : "This workflow has no BudgetGuard node yet.";
     whole.append(element("div", note, "bgc-title"), box);
     return whole;
 }
 
 function cloudBox() {
     const button = element("button", "Cloud nodes: start, stop, spent today", "bgc-mode bgc-wide");
-    button.id = "budgetguard-cloud";
+    button.id = button.dataset.focus = "budgetguard-cloud";
     button.onclick = openDialog;
     return button;
 }
@@ -118,7 +137,7 @@ function nodesBox() {
     for (const name of names) {
         box.append(element("div", name, "bgc-node"));
         for (const place of status.nodes[name]) {
-            const words = [place.provider, place.target, place.gpu_tier, place.price, place.stale ? "not looked at lately" : ""];
+            const words = [place.provider, place.target, place.gpu_tier, place.price ?? "price not known", place.stale ? "not looked at lately" : ""];
             box.append(element("div", words.filter(Boolean).join(" · "), "bgc-place"));
         }
     }
@@ -140,16 +159,14 @@ function value(node, name) {
 }
 
 async function switchAll(mode) {
-    await Promise.all(ourNodes().map((node) => switchTo(node, mode)));
+    for (const node of ourNodes()) {
+        widget(node, "mode").value = mode;
+    }
     draw();
+    await Promise.all(ourNodes().map(follow));
 }
 
 // What was chosen by hand is kept before a mode chooses instead, and comes back with MANUAL.
-async function switchTo(node, mode) {
-    widget(node, "mode").value = mode;
-    await follow(node);
-}
-
 async function follow(node) {
     const mode = value(node, "mode");
     const provider = widget(node, "provider");
@@ -173,24 +190,27 @@ async function follow(node) {
 
 // The server chooses again when the node runs; this shows what it would choose now.
 async function showChoice(node, mode, provider) {
-    const wanted = new URLSearchParams({ node: value(node, "nim") ?? "", mode });
+    const nim = value(node, "nim");
+    const wanted = new URLSearchParams({ node: nim ?? "", mode });
     let choice;
+    tell(node, "Looking for what is ready ...");
     try {
         choice = await ask(`/budgetguard/api/choice?${wanted}`);
     } catch {
         choice = { provider: null, text: "ComfyUI's server does not answer." };
     }
-    if (value(node, "mode") !== mode) {
+    if (value(node, "mode") !== mode || value(node, "nim") !== nim) {
         return; // The artist was quicker.
     }
     if (choice.provider) {
         provider.value = choice.provider;
     }
-    tell(node, choice.text);
+    tell(node, choice.text, Boolean(choice.provider));
 }
 
-function tell(node, text) {
+function tell(node, text, good = true) {
     node.budgetguardText = text;
+    node.budgetguardGood = good;
     node.setDirtyCanvas?.(true, true);
 }
 
@@ -210,19 +230,29 @@ function prepare(node) {
     node.onExecuted = function (output) {
         executed?.apply(this, arguments);
         if (output?.budgetguard?.length) {
-            tell(node, output.budgetguard[0]);
+            tell(node, output.budgetguard[0], !output.budgetguard[0].startsWith("⚠"));
         }
     };
-    const drawn = node.onDrawForeground;
+    // Where it is, and that it is there no more, counts once ComfyUI is done with it.
+    const removed = node.onRemoved;
+    node.onRemoved = function () {
+        removed?.apply(this, arguments);
+        setTimeout(draw);
+    };
+    setTimeout(draw);
+    const foreground = node.onDrawForeground;
     node.onDrawForeground = function (context) {
-        drawn?.apply(this, arguments);
+        foreground?.apply(this, arguments);
         if (node.budgetguardText && !node.flags?.collapsed) {
             context.save();
             context.font = "12px sans-serif";
-            context.fillStyle = "#9fb";
-            lines(context, node.budgetguardText, node.size[0]).forEach((line, number) => {
-                context.fillText(line, 4, node.size[1] + 16 + number * 15);
-            });
+            context.textAlign = "left";
+            const told = lines(context, node.budgetguardText, node.size[0] - 12);
+            // A ground of its own, for it has to be read on dark and light canvases, and on what lies below it.
+            context.fillStyle = node.budgetguardGood ? "#14491e" : "#4a3a10";
+            context.fillRect(0, node.size[1] + 4, node.size[0], told.length * 15 + 8);
+            context.fillStyle = node.budgetguardGood ? "#8ff0a4" : "#ffd84d";
+            told.forEach((line, number) => context.fillText(line, 6, node.size[1] + 19 + number * 15));
             context.restore();
         }
     };
@@ -250,9 +280,12 @@ const STYLE = `
 .bgc-yellow { background: #4a3a10; color: #ffd84d; }
 .bgc-reason { margin-top: 8px; padding: 8px; border: 1px solid #7a6420; border-radius: 4px; overflow-wrap: anywhere; }
 .bgc-title { margin: 12px 0 4px; opacity: 0.75; }
-.bgc-reason .bgc-title { margin-top: 0; }
+.bgc-reason .bgc-title:first-child { margin-top: 0; }
+.bgc-contact { font-weight: 600; }
 .bgc-modes { display: flex; gap: 4px; flex-wrap: wrap; }
 .bgc-mode { padding: 6px 10px; border-radius: 4px; border: 1px solid #777; background: transparent; color: inherit; cursor: pointer; }
+.bgc-mode:disabled { opacity: 0.4; cursor: default; }
+.bgc-mode:focus-visible { outline: 2px solid #8ab4f8; outline-offset: 1px; }
 .bgc-mode[aria-pressed="true"] { background: #2b5f9e; color: #fff; border-color: #2b5f9e; }
 .bgc-wide { width: 100%; margin-top: 12px; }
 .bgc-node { margin-top: 8px; font-weight: 600; }
@@ -266,7 +299,8 @@ app.registerExtension({
         app.extensionManager.registerSidebarTab({
             id: "budgetguard",
             icon: "pi pi-dollar",
-            title: "BudgetGuard",
+            // The narrow bar may break it in two here.
+            title: "Budget\u200bGuard",
             tooltip: "BudgetGuard",
             type: "custom",
             render(container) {

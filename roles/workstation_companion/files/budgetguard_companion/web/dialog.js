@@ -194,7 +194,11 @@ function questionBox() {
 
 function tokenBox(typed) {
     const form = element("form", "", "bgc-question");
-    const label = element("label", "ComfyUI can be reached from the network. To start and stop NIMs, type this workstation's token: ");
+    const label = element(
+        "label",
+        "ComfyUI can be reached from the network. To start and stop NIMs, type this workstation's token. " +
+            "Your TechOps technician knows it: ",
+    );
     const field = element("input");
     field.id = "budgetguard-token";
     field.type = "password";
@@ -286,9 +290,15 @@ function stateText(node) {
         return `starting, ready in about ${node.ready_in_minutes} min`;
     }
     if (node.state === "running" && node.minutes !== null) {
-        return `running for ${duration(node.minutes)}, since ${new Date(node.since).toLocaleString()}`;
+        return `running for ${duration(node.minutes)}, since ${moment(new Date(node.since))}`;
     }
     return node.state;
+}
+
+// The day counts only where it is another one.
+function moment(then) {
+    const today = then.toDateString() === new Date().toDateString();
+    return then.toLocaleString([], today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
 }
 
 function duration(minutes) {
@@ -322,7 +332,7 @@ const STYLE = `
 .bgc-said.bgc-bad, .bgc-bad { color: #ffd84d; }
 .bgc-question { border: 1px solid #7a6420; border-radius: 4px; padding: 8px; margin: 8px 0; }
 .bgc-question p { margin: 0 0 8px; }
-.bgc-question button { margin-right: 6px; }
+.bgc-question button, .bgc-question input { margin-right: 6px; }
 .bgc-table { width: 100%; border-collapse: collapse; }
 .bgc-table th { text-align: left; opacity: 0.75; font-weight: 400; }
 .bgc-table th, .bgc-table td { padding: 6px; border-bottom: 1px solid #444; vertical-align: middle; }
