@@ -6,10 +6,15 @@
 
 Login is our own: endpoint, CA and a token from the cloud. The client's kubeconfig loaders put their result into global
 defaults, and its plugins for ``exec`` logins fall back to anonymous requests when a program is missing.
+
+Of the library the client itself is used, with its proxies, certificates and HTTP, and not the classes that it has for
+each API: loading these makes a class for each kind of Kubernetes, which took each module a second of CPU. The paths are
+those of https://kubernetes.io/docs/reference/using-api/api-concepts/.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import time
@@ -46,21 +51,45 @@ _NO_ANSWER = (502, 503, 504)
 """What something on the way says in the place of an API server that does not answer."""
 _TIMEOUT_SECONDS = (10, 60)
 
+_CORE, _APPS, _RBAC = "/api/v1", "/apis/apps/v1", "/apis/rbac.authorization.k8s.io/v1"
 _APIS: dict[str, tuple[str, str]] = {
-    "ConfigMap": ("CoreV1Api", "namespaced_config_map"),
-    "DaemonSet": ("AppsV1Api", "namespaced_daemon_set"),
-    "Deployment": ("AppsV1Api", "namespaced_deployment"),
-    "Event": ("CoreV1Api", "namespaced_event"),
-    "Namespace": ("CoreV1Api", "namespace"),
-    "NetworkPolicy": ("NetworkingV1Api", "namespaced_network_policy"),
-    "PersistentVolumeClaim": ("CoreV1Api", "namespaced_persistent_volume_claim"),
-    "Pod": ("CoreV1Api", "namespaced_pod"),
-    "Role": ("RbacAuthorizationV1Api", "namespaced_role"),
-    "RoleBinding": ("RbacAuthorizationV1Api", "namespaced_role_binding"),
-    "Secret": ("CoreV1Api", "namespaced_secret"),
-    "Service": ("CoreV1Api", "namespaced_service"),
+    "ConfigMap": (_CORE, "configmaps"),
+    "DaemonSet": (_APPS, "daemonsets"),
+    "Deployment": (_APPS, "deployments"),
+    "Event": (_CORE, "events"),
+    "Namespace": (_CORE, "namespaces"),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    "PersistentVolumeClaim": (_CORE, "persistentvolumeclaims"),
+    "Pod": (_CORE, "pods"),
+    "Role": (_RBAC, "roles"),
+    "RoleBinding": (_RBAC, "rolebindings"),
+    "Secret": (_CORE, "secrets"),
+    "Service": (_CORE, "services"),
 }
-"""The client's class and the end of its methods' names, by kind."""
+"""Where the API of a kind begins, and how its objects are called in paths."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """An object, or without a name all objects of a kind; ``part`` is a part of the object, such as its log."""
+
+    kind: str
+    namespace: str | None = None
+    name: str | None = None
+    part: str = ""
+
+    @property
+    def path(self) -> str:
+        """The path, with words in braces that the library puts in."""
+        api, plural = _APIS[self.kind]
+        inside = "/namespaces/{namespace}" if self.namespace else ""
+        one = "/{name}" if self.name else ""
+        return f"{api}{inside}/{plural}{one}{self.part}"
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What stands for the words in braces."""
+        return {word: value for word, value in (("namespace", self.namespace), ("name", self.name)) if value}
 
 
 class KubeClient:
@@ -108,28 +137,28 @@ class KubeClient:
 
     def list_kind(self, kind: str, namespace: str, labels: str | None = None) -> list[dict[str, t.Any]]:
         """Return all objects of a kind in a namespace, none where there is no such namespace."""
-        selector = {"label_selector": labels} if labels else {}
-        answer = self._json(f"list the {kind}s in {namespace}", self._method("list", kind), namespace, **selector)
+        query = {"labelSelector": labels} if labels else {}
+        answer = self._json(f"list the {kind}s in {namespace}", "GET", _Place(kind, namespace), query)
         return list(answer["items"])
 
     def list_metadata(self, kind: str, namespace: str) -> list[dict[str, t.Any]]:
         """Return only the metadata of all objects of a kind in a namespace."""
         doing = f"list the {kind}s in {namespace}"
-        answer = self._json(doing, self._method("list", kind), namespace, _headers={"Accept": METADATA_ONLY})
+        answer = self._json(doing, "GET", _Place(kind, namespace), headers={"Accept": METADATA_ONLY})
         return list(answer["items"])
 
     def read(self, kind: str, name: str, namespace: str | None = None) -> dict[str, t.Any] | None:
         """Return one object, or None if there is none."""
-        place = (namespace,) if namespace else ()
         try:
-            return self._json(f"read the {kind} {name}", self._method("read", kind), name, *place)
+            return self._json(f"read the {kind} {name}", "GET", _Place(kind, namespace, name))
         except _NotFoundError:
             return None
 
     def log(self, pod: str, namespace: str, lines: int, previous: bool) -> str:
         """Return the last lines that a pod has written; ``previous`` means its container before the last restart."""
-        method = kubernetes.CoreV1Api(self._client).read_namespaced_pod_log
-        answer = self._call(f"read the log of pod {pod}", method, pod, namespace, tail_lines=lines, previous=previous)
+        query = {"tailLines": str(lines), "previous": str(previous).lower()}
+        place = _Place("Pod", namespace, pod, "/log")
+        answer = self._call(f"read the log of pod {pod}", "GET", place, query, headers={"Accept": "*/*"})
         return answer.decode("utf-8", "replace")
 
     # ---- writing -------------------------------------------------------------------------------------------------
@@ -140,63 +169,50 @@ class KubeClient:
         A ``resourceVersion`` in the manifest makes it fail with ConflictError if the object has changed since.
         """
         kind, metadata = manifest["kind"], manifest["metadata"]
-        place = (metadata["namespace"],) if "namespace" in metadata else ()
-        options: dict[str, t.Any] = {"dry_run": "All"} if dry_run else {}
         return self._json(
             f"write the {kind} {metadata['name']}",
-            self._method("patch", kind),
-            metadata["name"],
-            *place,
-            dict(manifest),
-            field_manager=FIELD_MANAGER,
-            field_validation="Strict",
-            force=True,
-            _content_type="application/apply-patch+yaml",
-            **options,
+            "PATCH",
+            _Place(kind, metadata.get("namespace"), metadata["name"]),
+            {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": "true", **_dry_run(dry_run)},
+            headers={"Content-Type": "application/apply-patch+yaml"},
+            body=dict(manifest),
         )
 
     def scale(self, deployment: str, namespace: str, replicas: int, dry_run: bool = False) -> None:
         """Set how many copies of a Deployment should run."""
-        method = kubernetes.AppsV1Api(self._client).patch_namespaced_deployment_scale
-        options: dict[str, t.Any] = {"dry_run": "All"} if dry_run else {}
         self._json(
             f"scale the Deployment {deployment}",
-            method,
-            deployment,
-            namespace,
-            {"spec": {"replicas": replicas}},
-            field_manager=FIELD_MANAGER,
-            _content_type="application/merge-patch+json",
-            **options,
+            "PATCH",
+            _Place("Deployment", namespace, deployment, "/scale"),
+            {"fieldManager": FIELD_MANAGER, **_dry_run(dry_run)},
+            headers={"Content-Type": "application/merge-patch+json"},
+            body={"spec": {"replicas": replicas}},
         )
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
         """Delete an object and what hangs on it; it is no error if it is gone already."""
-        place = (namespace,) if namespace else ()
+        query = {"propagationPolicy": "Background"}
         try:
-            self._json(
-                f"delete the {kind} {name}", self._method("delete", kind), name, *place, propagation_policy="Background"
-            )
+            self._json(f"delete the {kind} {name}", "DELETE", _Place(kind, namespace, name), query)
         except _NotFoundError:
             return
 
     # ---- one call ------------------------------------------------------------------------------------------------
 
-    def _method(self, verb: str, kind: str) -> t.Callable[..., t.Any]:
-        api, ending = _APIS[kind]
-        return t.cast(t.Callable[..., t.Any], getattr(getattr(kubernetes, api)(self._client), f"{verb}_{ending}"))
+    def _json(
+        self, doing: str, method: str, place: _Place, query: t.Mapping[str, str] | None = None, **more: t.Any
+    ) -> dict[str, t.Any]:
+        return t.cast(dict[str, t.Any], json.loads(self._call(doing, method, place, query, **more)))
 
-    def _json(self, doing: str, method: t.Callable[..., t.Any], *words: t.Any, **options: t.Any) -> dict[str, t.Any]:
-        return t.cast(dict[str, t.Any], json.loads(self._call(doing, method, *words, **options)))
-
-    def _call(self, doing: str, method: t.Callable[..., t.Any], *words: t.Any, **options: t.Any) -> bytes:
+    def _call(
+        self, doing: str, method: str, place: _Place, query: t.Mapping[str, str] | None = None, **more: t.Any
+    ) -> bytes:
         """Make one call, again and later if what is wrong may pass. Every call here may be made twice."""
         attempt = 0
         while True:
             attempt += 1
             try:
-                answer = method(*words, **options, _preload_content=False, _request_timeout=_TIMEOUT_SECONDS)
-                return t.cast(bytes, answer.data)
+                return self._ask(method, place, query or {}, **more)
             except kubernetes.ApiException as exc:
                 if exc.status not in _PASSING_STATUSES or attempt == self._attempts:
                     raise self._error(doing, exc) from exc
@@ -205,6 +221,31 @@ class KubeClient:
                 if attempt == self._attempts or isinstance(exc, urllib3.exceptions.SSLError):
                     raise UnreachableError(f"cannot {doing}: the cluster does not answer ({exc})") from exc
                 self._sleep(_pause(None, attempt))
+
+    def _ask(
+        self,
+        method: str,
+        place: _Place,
+        query: t.Mapping[str, str],
+        *,
+        headers: t.Mapping[str, str] | None = None,
+        body: t.Mapping[str, t.Any] | None = None,
+    ) -> bytes:
+        """Ask once, as the library's own classes do."""
+        request = self._client.param_serialize(
+            method,
+            place.path,
+            path_params=place.words,
+            query_params=list(query.items()),
+            header_params={"Accept": "application/json", **(headers or {})},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = self._client.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
+        content = t.cast(bytes, answer.read())
+        if not 200 <= answer.status <= 299:
+            raise kubernetes.ApiException(http_resp=answer)
+        return content
 
     def _error(self, doing: str, exc: kubernetes.ApiException) -> ProviderError:
         text = f"cannot {doing}: {_message(exc)} ({exc.status})"
@@ -221,6 +262,10 @@ class KubeClient:
 
 class _NotFoundError(ProviderError):
     """There is no such object."""
+
+
+def _dry_run(wanted: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if wanted else {}
 
 
 def _message(exc: kubernetes.ApiException) -> str:
