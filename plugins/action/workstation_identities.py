@@ -5,7 +5,8 @@
 """Look after the identities of one workstation. Documentation: plugins/modules/workstation_identities.py.
 
 A task for each step would be eighty processes per workstation, and each module one more that loads a cloud's libraries.
-Here all of it is one process, which finds the libraries loaded: Ansible imports an action once, before it starts any.
+Here all of it is one process, which finds the libraries loaded: Ansible imports an action in its main process, before
+it starts those of the task (the strategies linear and free of ansible-core ask for its class, from 2.17 to 2.21).
 """
 
 from __future__ import annotations

@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import types
 import typing as t
+import warnings
 from pathlib import Path
 
 import pytest
@@ -24,9 +28,20 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._provider impo
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _credential_trial
 from ansible_collections.budgetguard.techops.plugins.modules import workstation_identities as documentation
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _identity_clouds
+from tests.tools import layout
 from tests.unit.identities.memory import Killed, MemoryHands, World
 
 COMPARED = ("type", "elements", "choices", "default", "required")
+LOADED = """
+import os, sys
+import ansible.plugins.action, ansible.plugins.loader
+def held(): return [len(os.listdir(f"/proc/self/{what}")) for what in ("task", "fd")]
+before = held()
+import ansible_collections.budgetguard.techops.plugins.action.workstation_identities
+print("same" if held() == before and {"boto3", "azure.identity", "google.auth"} <= {*sys.modules} else held())
+"""
+"""Loads the action, and the libraries of the clouds with it."""
+
 NVIDIA_FIELD = "NVIDIA API Key / NGC API Key"
 
 
@@ -201,6 +216,19 @@ def test_what_nvidia_says_counts_for_who_has_the_key(
     assert studio.run(given=given, nvidia_answers=[{"item": "a key", **answer}])["problems"] == problems
 
 
+def test_loading_it_starts_no_thread_and_opens_nothing() -> None:
+    """Ansible does that in its main process, which goes on to fork the processes of tasks."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED],
+        cwd=layout.ROOT,
+        env={**os.environ, "PYTHONPATH": str(layout.LINKS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "same\n"), done.stderr
+
+
 def test_wrong_options_are_named(studio: Studio) -> None:
     with pytest.raises(AnsibleActionFail, match="providers"):
         studio.run(providers=["ibm"])
@@ -263,3 +291,16 @@ def test_a_request_to_stop_is_no_error_of_a_cloud(monkeypatch: pytest.MonkeyPatc
     assert _identity_clouds.refusal("aws", {}, None, 0).startswith("OSError in _identity_clouds.py, line ")
     monkeypatch.setattr(_credential_trial, "try_out", failing(ProviderError("it has ended")))
     assert _identity_clouds.refusal("aws", {}, None, 0) == "it has ended"
+
+
+def test_what_the_libraries_remark_about_python_is_kept_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible would take it over, with a lock that may be held for ever in the process of a task."""
+
+    def remark(*_given: object) -> None:
+        warnings.warn("this Python is too old", FutureWarning, stacklevel=2)
+
+    monkeypatch.setattr(_credential_trial, "try_out", remark)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert _identity_clouds.refusal("aws", {}, None, 0) == ""
+    assert seen == []
