@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -24,7 +25,8 @@ def test_the_artifact_installs_and_runs_elsewhere(studio: Studio) -> None:
     assert not top & UNWANTED
     collections = studio.folder / "collections"
     _galaxy(studio, "install", str(archive), "-p", str(collections), "--offline")
-    environment = studio.environment(collections)
+    settings = shutil.copy(layout.ANSIBLE_CFG, studio.folder)
+    environment = {**studio.environment(collections), "ANSIBLE_CONFIG": str(settings)}
     first = studio.play("site", environment=environment).ok()
     assert first.changed["ws-01"] == 1
     second = studio.play("site", environment=environment).ok()
