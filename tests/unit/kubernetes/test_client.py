@@ -170,7 +170,7 @@ def test_errors_are_told_apart(server: ApiServer, status: int, kind: type[Except
     server.answers = [(status, {}, {"message": "not so"})] * 5
     with pytest.raises(kind) as caught:
         server.client().read("Secret", "a", "n")
-    assert type(caught.value) is kind
+    assert caught.type is kind
     assert words in str(caught.value)
     assert len(server.asked) == (5 if status == 503 else 1)
 
