@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 import typing as t
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _whole_file
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import plain
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
@@ -46,7 +44,7 @@ class ActionModule(ActionBase):
             if written and not self._task.check_mode:
                 _make(folder)
                 for name in written:
-                    _write(folder / name, texts[name])
+                    _whole_file.write(folder / name, texts[name].encode(), FILE_MODE)
         except OSError as exc:
             result.update(failed=True, msg=f"the exports cannot be written: {exc}")
             return result
@@ -83,17 +81,3 @@ def _make(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for place in missing:
         place.chmod(FOLDER_MODE)
-
-
-def _write(path: Path, text: str) -> None:
-    """Put a file in the place of the old one at once, so that nobody reads half of it."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), FILE_MODE)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

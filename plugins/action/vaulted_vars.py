@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import glob
 import os
-import tempfile
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _whole_file
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._vault_file import (
     Variables,
     VaultFileError,
@@ -42,7 +42,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 _HIDING = (".yml", ".yaml", ".json")
 """Endings of vars files that Ansible reads only if there is no folder of the same name."""
 
-_UNFINISHED = ".new"
 """How the name of a file ends that is being written."""
 
 
@@ -169,7 +168,7 @@ def _locked(folder: Path) -> t.Iterator[None]:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove what a run that was killed while it wrote has left. With the folder locked, nobody else is writing."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_whole_file.UNFINISHED}"):
         leftover.unlink()
 
 
@@ -178,18 +177,8 @@ def _replace(path: Path, text: str | None) -> None:
     if text is None:
         path.unlink(missing_ok=True)
         return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            if path.exists():
-                os.fchmod(stream.fileno(), path.stat().st_mode & 0o777)
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    _whole_file.write(path, text.encode(), mode)
 
 
 def _as_text(variables: Variables) -> str:

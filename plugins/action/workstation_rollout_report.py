@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _whole_file
 from ansible_collections.budgetguard.techops.plugins.plugin_utils import _rollout
 
 
@@ -82,6 +83,4 @@ def _keep(path: Path, names: t.Sequence[str]) -> None:
     if not names:
         path.unlink(missing_ok=True)
         return
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    temporary.replace(path)
+    _whole_file.write(path, "".join(f"{name}\n" for name in names).encode(), 0o644)

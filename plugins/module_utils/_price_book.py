@@ -12,16 +12,13 @@ so that no reader sees half of it, and whatever is wrong with it only costs read
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
-import os
-import tempfile
 import typing as t
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _price_list
+from ansible_collections.budgetguard.techops.plugins.module_utils import _price_list, _whole_file
 from ansible_collections.budgetguard.techops.plugins.module_utils._pricing import API, Quote, Thing
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import MissingLibraryError, ProviderError
 
@@ -111,17 +108,7 @@ def _rows_of(content: t.Any) -> dict[str, dict[str, t.Any]]:
 def write_whole(path: Path, content: t.Any) -> None:
     """Write a file of JSON so that no reader sees half of it. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
-    unfinished = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-        unfinished.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
+    _whole_file.write(path, f"{json.dumps(content, indent=1)}\n".encode(), 0o600)
 
 
 def _row_of(quote: Quote) -> dict[str, t.Any]:

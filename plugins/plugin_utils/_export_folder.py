@@ -16,10 +16,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import secrets
 import typing as t
 from pathlib import Path
+
+from ansible_collections.budgetguard.techops.plugins.module_utils import _whole_file
 
 RECORD = "export.json"
 FORMAT, VERSION = "budgetguard-export", 1
@@ -150,18 +150,7 @@ class Folder:
         path = self.path / name
         for one in reversed(path.parents[: len(Path(name).parts) - 1]):
             self._make(one)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        _whole_file.write(path, content, mode)
 
     def _remove(self, name: str) -> None:
         path = self.path / name
