@@ -38,7 +38,6 @@ from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows impor
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._workstation_options import plain, version_for
 
 PREFIX = "workstation_config_"
-KEYS = ("studio_key", "previous_studio_key")
 # The switch for what another role installs.
 COMPANION = "workstation_companion"
 SPEC = Path("meta", "argument_specs.yml")
@@ -94,7 +93,7 @@ class ActionModule(ActionBase):
             load_credential=[name for name, values in found.items() if values.get(f"{PREFIX}load_credential_unit")],
             options=_role_arguments.planned(
                 {name: checks.small(values) for name, values in found.items()},
-                [tuple(values.get(f"{PREFIX}{key}") for key in KEYS) for values in found.values()],
+                _role_arguments.one_for_all(list(found.values()), options["later"]),
             ),
         )
         return result

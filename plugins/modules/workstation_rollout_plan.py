@@ -109,11 +109,11 @@ options:
   description:
     - What the role's variables are, so that no workstation has to work them out again. What all share stands in C(all),
       the rest under the workstation's name in C(each). Nothing secret and no document is in it.
-    - C(one_studio_key) tells whether all have the same studio key and the same previous one.
+    - C(shared) names those that hold a secret or a document and are the same for all.
   returned: success
   type: dict
   sample:
     all: {workstation_config_backup: false}
     each: {ws-01: {workstation_config_comfyui_path: /opt/ComfyUI}}
-    one_studio_key: true
+    shared: [workstation_config_endpoints, workstation_config_studio_key]
 """

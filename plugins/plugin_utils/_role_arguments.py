@@ -30,6 +30,9 @@ ROLE = "workstation_config"
 # What the role registers of workstation_rollout_plan.
 PLANNED = "workstation_config_planned"
 
+# What the role prepares once, from the variables of one workstation.
+PREPARED = tuple(f"{ROLE}_{name}" for name in ("endpoints", "unread_targets", "studio_key", "previous_studio_key"))
+
 Values = t.Mapping[str, t.Any]
 
 
@@ -44,14 +47,15 @@ class RoleVariables:
         self._planned: Values = {} if own is None else {**options["all"], **own}
         # The role has set it with set_fact, so there is nothing in it to be templated.
         self.derived: Values = variables.get(f"{ROLE}__derived", {})
-        self.one_studio_key = own is not None and bool(options["one_studio_key"])
-        self.one_document = own is not None
+        self._shared = options["shared"] if own is not None and self.derived else ()
 
     def get(self, name: str, default: t.Any = None) -> t.Any:
         """Return a variable of the role by the part of its name that comes after the role's."""
         full = f"{ROLE}_{name}"
         if full in self._planned:
             return self._planned[full]
+        if full in self._shared:
+            return self.derived[name]
         return self._templar.template(self._variables[full]) if full in self._variables else default
 
     def yes(self, name: str) -> bool:
@@ -65,10 +69,15 @@ class RoleVariables:
             raise AnsibleActionFail(f"{ROLE}_{name} must be true or false.") from error
 
 
-def planned(found: t.Mapping[str, Values], studio_keys: t.Collection[t.Any]) -> dict[str, t.Any]:
-    """Return the variables of all workstations, what they share once, and whether they share their studio keys.
+def one_for_all(found: t.Sequence[Values], later: t.Sequence[str]) -> list[str]:
+    """Return which of those that the role prepares have one value everywhere. What comes later comes for all."""
+    return [name for name in PREPARED if name in later or all(each.get(name) == found[0].get(name) for each in found)]
 
-    :param studio_keys: each workstation's studio key with its previous one.
+
+def planned(found: t.Mapping[str, Values], shared_secrets: t.Sequence[str]) -> dict[str, t.Any]:
+    """Return the variables of all workstations, what they share once.
+
+    :param shared_secrets: those that all share, too, and whose values must not be told. The role prepares them.
     """
     each = list(found.values())
     shared = {
@@ -77,7 +86,7 @@ def planned(found: t.Mapping[str, Values], studio_keys: t.Collection[t.Any]) -> 
         if all(name in other and other[name] == value for other in each)
     }
     own = {host: {name: value for name, value in of.items() if name not in shared} for host, of in found.items()}
-    return {"all": shared, "each": own, "one_studio_key": len(set(studio_keys)) == 1}
+    return {"all": shared, "each": own, "shared": list(shared_secrets)}
 
 
 def arguments(templar: t.Any, variables: Values) -> dict[str, t.Any]:
@@ -103,14 +112,9 @@ def arguments(templar: t.Any, variables: Values) -> dict[str, t.Any]:
 
 
 def _documents(role: RoleVariables) -> dict[str, t.Any]:
-    """Return the endpoints. Only a workstation that has NIMs of its own needs the role's expression for them.
-
-    In a rollout that was planned they are one document for all, which was templated with the keys.
-    """
+    """Return the endpoints. Only a workstation that has NIMs of its own needs the role's expression for them."""
     if role.yes("own_nims"):
         return {"endpoints": role.get("_endpoints"), "unread_targets": role.get("_unread_targets")}
-    if role.one_document and role.derived:
-        return {"endpoints": role.derived["endpoints"], "unread_targets": role.derived["unread_targets"]}
     return {"endpoints": role.get("endpoints"), "unread_targets": role.get("unread_targets", [])}
 
 
@@ -119,11 +123,8 @@ def _keys(role: RoleVariables) -> dict[str, t.Any]:
 
     If this one has another studio key, they are derived again.
     """
+    studio_key, previous = role.get("studio_key"), role.get("previous_studio_key") or None
     derived = role.derived
-    if role.one_studio_key and derived:
-        studio_key, previous = derived["studio_key"], derived["previous_studio_key"] or None
-    else:
-        studio_key, previous = role.get("studio_key"), role.get("previous_studio_key") or None
     known = [derived["wide"]] if derived and derived["studio_key"] == studio_key else []
     before = [derived["previous_wide"]] if previous and derived and derived["previous_studio_key"] == previous else []
     wants_wide = str(role.get("encryption_version")) == str(STUDIO_WIDE)

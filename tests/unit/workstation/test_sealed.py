@@ -113,7 +113,7 @@ def test_what_the_plan_found_is_taken_for_its_workstations_alone() -> None:
         "ws-1": {**shared, "workstation_config_id": "a"},
         "ws-2": {**shared, "workstation_config_id": "b"},
     }
-    planned = _role_arguments.planned(hosts, [(STUDIO_KEY, "")])
+    planned = _role_arguments.planned(hosts, [])
     assert planned["all"] == shared
     assert planned["each"] == {"ws-1": {"workstation_config_id": "a"}, "ws-2": {"workstation_config_id": "b"}}
 
@@ -128,31 +128,50 @@ def test_what_the_plan_found_is_taken_for_its_workstations_alone() -> None:
 
 
 def test_nothing_is_shared_by_no_workstation() -> None:
-    assert _role_arguments.planned({}, []) == {"all": {}, "each": {}, "one_studio_key": False}
+    assert _role_arguments.planned({}, []) == {"all": {}, "each": {}, "shared": []}
 
 
-def in_a_rollout(keys: list[tuple[str, str]], **variables: t.Any) -> dict[str, t.Any]:
+DOCUMENTS = ("endpoints", "unread_targets")
+KEYS = ("studio_key", "previous_studio_key")
+
+
+def in_a_rollout(*shared: str, **variables: t.Any) -> dict[str, t.Any]:
     """Return the options of a workstation whose own variables say something else than what was prepared for all."""
     prepared = {"endpoints": {"nim_endpoints": {"SDXL": {}}}, "unread_targets": ["gpu-box"], "studio_key": STUDIO_KEY}
+    names = [f"workstation_config_{name}" for name in shared]
     return options(
         inventory_hostname="ws-1",
-        planned={"options": _role_arguments.planned({"ws-1": {}}, keys)},
+        planned={"options": _role_arguments.planned({"ws-1": {}}, names)},
         studio_key=OTHER_STUDIO_KEY,
         _derived={**prepared, "previous_studio_key": "", "wide": WIDE, "previous_wide": "", "sealed": {}},
         **variables,
     )
 
 
-def test_in_a_rollout_documents_and_keys_are_those_prepared_for_all() -> None:
-    found = in_a_rollout([(STUDIO_KEY, ""), (STUDIO_KEY, "")])
+def test_in_a_rollout_what_all_share_is_taken_as_prepared() -> None:
+    found = in_a_rollout(*DOCUMENTS, *KEYS)
     assert (found["endpoints"], found["unread_targets"]) == ({"nim_endpoints": {"SDXL": {}}}, ["gpu-box"])
     assert (found["studio_key"], found["previous_keys"]) == (STUDIO_KEY, [WIDE])
 
 
-def test_in_a_rollout_a_workstation_with_another_studio_key_keeps_it() -> None:
-    found = in_a_rollout([(STUDIO_KEY, ""), (OTHER_STUDIO_KEY, "")])
+def test_in_a_rollout_a_workstation_keeps_what_not_all_share() -> None:
+    found = in_a_rollout()
+    assert (found["endpoints"], found["unread_targets"]) == ({"nim_endpoints": {}}, [])
     assert (found["studio_key"], found["previous_keys"]) == (OTHER_STUDIO_KEY, [])
 
 
+def test_all_share_what_is_the_same_everywhere_or_comes_later() -> None:
+    def shared(later: list[str], *hosts: dict[str, t.Any]) -> set[str]:
+        found = [{f"workstation_config_{name}": value for name, value in host.items()} for host in hosts]
+        names = _role_arguments.one_for_all(found, [f"workstation_config_{name}" for name in later])
+        return {name.removeprefix("workstation_config_") for name in names}
+
+    host = {"studio_key": STUDIO_KEY, "previous_studio_key": "", "endpoints": {"a": 1}, "unread_targets": []}
+    assert shared([], host, host) == {*DOCUMENTS, *KEYS}
+    assert shared([], host, {**host, "studio_key": OTHER_STUDIO_KEY}) == {*DOCUMENTS, "previous_studio_key"}
+    assert shared([], host, {**host, "endpoints": {"a": 2}}) == {"unread_targets", *KEYS}
+    assert shared(["endpoints"], host, {**host, "endpoints": {"a": 2}}) == {*DOCUMENTS, *KEYS}
+
+
 def test_in_a_rollout_own_nims_take_the_expression_of_the_role() -> None:
-    assert in_a_rollout([(STUDIO_KEY, "")], own_nims=True, _endpoints={"own": 1})["endpoints"] == {"own": 1}
+    assert in_a_rollout(*DOCUMENTS, own_nims=True, _endpoints={"own": 1})["endpoints"] == {"own": 1}
