@@ -21,9 +21,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers imp
 from ansible_collections.budgetguard.techops.plugins.modules.nim_local_info import ARGUMENT_SPEC
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import (
-    WindowsPython,
+    comfyui_python,
     is_windows,
-    python_candidates,
     run_as_module,
 )
 
@@ -51,17 +50,13 @@ class ActionModule(ActionBase):
         return {**result, "changed": False, "deployments": deployments(answer["containers"], options["endpoint_host"])}
 
     def _ask(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        if self._task.async_val:
-            raise WorkstationError("On Windows this task cannot run with async.")
-        if not (options["comfyui_path"] or options["comfyui_python"]):
-            raise WorkstationError("On Windows, set comfyui_path or comfyui_python, where there is a Python.")
+        python = comfyui_python(self, task_vars, options)
         words = ["list", "--json", "--docker-command", options["docker_command"]]
         # The default is a socket of Linux. Docker for Windows knows where its engine is.
         if options["docker_host"] != ARGUMENT_SPEC["docker_host"]["default"]:
             words += ["--docker-host", options["docker_host"]]
-        candidates = python_candidates(options["comfyui_path"] or "", options["comfyui_python"])
         program = pathlib.Path(_package_installer.__file__).read_text(encoding="utf-8")
-        return WindowsPython(self, task_vars, candidates).run(program, words, name="install.py")
+        return python.run(program, words, name="install.py")
 
 
 def deployments(containers: t.Iterable[t.Mapping[str, t.Any]], endpoint_host: str | None) -> list[dict[str, t.Any]]:

@@ -20,9 +20,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._keys import c
 from ansible_collections.budgetguard.techops.plugins.modules.nim_package_install import ARGUMENT_SPEC
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import WorkstationError
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._windows import (
-    WindowsPython,
+    comfyui_python,
     is_windows,
-    python_candidates,
     quoted,
     run_as_module,
     windows_path,
@@ -60,15 +59,10 @@ class ActionModule(ActionBase):
         return result
 
     def _install(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        if self._task.async_val:
-            raise WorkstationError("On Windows this task cannot run with async.")
-        if not (options["comfyui_path"] or options["comfyui_python"]):
-            raise WorkstationError("On Windows, set comfyui_path or comfyui_python, where there is a Python.")
         keys = {name.upper(): check_key(name, options[name]) for name in ("ngc_api_key", "hf_token")}
         given = {name: key for name, key in keys.items() if key}
+        python = comfyui_python(self, task_vars, options, given.values())
         words = install_words(options, check=bool(self._task.check_mode), with_keys=bool(given))
-        candidates = python_candidates(options["comfyui_path"] or "", options["comfyui_python"])
-        python = WindowsPython(self, task_vars, candidates, given.values())
         program = pathlib.Path(_package_installer.__file__).read_text(encoding="utf-8")
         return told(python.run(program, words, environment=given, name="install.py"))
 

@@ -169,6 +169,22 @@ def python_candidates(comfyui_path: str, comfyui_python: str | None = None) -> l
     return list(dict.fromkeys(found))
 
 
+def comfyui_python(
+    action: t.Any, task_vars: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], hide: t.Iterable[str] = ()
+) -> WindowsPython:
+    """Return the Python for a task with the options C(comfyui_path) and C(comfyui_python), of which one is needed.
+
+    :arg hide: as that of WindowsPython.
+    :raises WorkstationError: neither is set, or the task runs with async.
+    """
+    if action._task.async_val:
+        raise WorkstationError("On Windows this task cannot run with async.")
+    if not (options["comfyui_path"] or options["comfyui_python"]):
+        raise WorkstationError("On Windows, set comfyui_path or comfyui_python, where there is a Python.")
+    candidates = python_candidates(options["comfyui_path"] or "", options["comfyui_python"])
+    return WindowsPython(action, task_vars, candidates, hide)
+
+
 class WindowsPython:
     """ComfyUI's own Python on a workstation. It is looked for once, by starting it where it may be.
 

@@ -145,6 +145,7 @@ def test_backup_keeps_the_replaced_config() -> None:
     old = host.system.files()[CONFIG]
     result = host.configure(**options(credentials={}, backup=True))
     assert host.system.files()[result["backup_file"]] == old
+    assert (result["kept_aside"], "warnings" in result) == (None, False)
     assert host.configure(**options(credentials={}, backup=True))["changed"] is False
 
 
