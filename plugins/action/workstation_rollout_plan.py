@@ -124,6 +124,8 @@ class ActionModule(ActionBase):
         """Return a host's arguments, and what is wrong with them."""
         variables = self._variables(name, task_vars)
         templar = self._templar.copy_with_new_env(available_variables=variables)
+        windows = boolean(templar.template(variables[f"{PREFIX}_is_windows"]))
+        variables[f"{PREFIX}_is_windows"] = windows  # Several arguments ask for it.
         values: Values = {}
         problems = []
         for argument in checks.names:
@@ -137,7 +139,6 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 problems.append(f"{argument} cannot be evaluated: {_first_line(error)}")
                 checks.skip(values, argument)
-        windows = boolean(templar.template(variables[f"{PREFIX}_is_windows"]))
         problems += checks.problems(values, windows)
         if values.get(f"{PREFIX}stored_credentials") is True:
             problems += _stored_problems(task_vars["hostvars"][name])
