@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import pwd
+import random
 import shutil
 import socket
 import statistics
@@ -341,9 +342,22 @@ def _endpoints() -> dict[str, t.Any]:
     }
 
 
-def middle(costs: t.Sequence[Cost]) -> Cost:
-    """Return the median of several times. The least would favour who came first: many machines slow down under load."""
-    return Cost(statistics.median(cost.seconds for cost in costs), statistics.median(cost.cpu for cost in costs))
+def seconds(costs: t.Sequence[Cost]) -> list[float]:
+    """Return what each round took."""
+    return [cost.seconds for cost in costs]
+
+
+def processor(costs: t.Sequence[Cost]) -> list[float]:
+    """Return the controller's CPU seconds of each round."""
+    return [cost.cpu for cost in costs]
+
+
+def times(ours: t.Sequence[float], others: t.Sequence[float]) -> float:
+    """Return how many times the others, as the median of the rounds: within one, the machine is about as fast.
+
+    What is only gone once is compared with the first round.
+    """
+    return statistics.median(one / other for one, other in zip(ours, others, strict=False))
 
 
 def row(*cells: t.Any) -> str:
@@ -351,34 +365,35 @@ def row(*cells: t.Any) -> str:
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
-def measure(fleet: Fleet, rounds: int, slow: bool) -> dict[str, Cost]:
-    """Go all routes in turns, each round beginning with another one."""
+def measure(fleet: Fleet, rounds: int, slow: bool) -> dict[str, list[Cost]]:
+    """Go all routes in each round, in another order each time: a long route slows the machine for the one after it."""
     found: dict[str, list[Cost]] = {}
 
     def note(name: str, cost: Cost) -> None:
         found.setdefault(name, []).append(cost)
         print(f"{name}: {cost.seconds:.1f} s, {cost.cpu / len(fleet.names):.3f} s CPU", file=sys.stderr, flush=True)
 
-    def ours() -> None:
+    def everything() -> None:
         fleet.forget()
         note(EVERYTHING, fleet.ours())
         fleet.require_configured()
-        note(NOTHING, fleet.ours())
 
     turns: list[t.Callable[[], None]] = [
         lambda: note(PLAIN, fleet.ssh()),
         lambda: note(RAW, fleet.raw()),
         lambda: note(PING, fleet.ping()),
-        ours,
+        everything,
+        lambda: note(NOTHING, fleet.ours()),
     ]
     fleet.ours()  # Not counted: Python compiles what it has not run before.
     for number in range(rounds):
-        for turn in range(len(turns)):
-            turns[(number + turn) % len(turns)]()
+        random.Random(number).shuffle(turns)
+        for turn in turns:
+            turn()
         if slow and number == 0:
             note(COPY, fleet.copy())
             note(INSTALLED, fleet.prototype())
-    return {name: middle(found[name]) for name in WAYS if name in found}
+    return {name: found[name] for name in WAYS if name in found}
 
 
 def main() -> int:
@@ -403,17 +418,17 @@ def main() -> int:
         f"{options.workstations} workstations, {options.forks} at a time, load {os.getloadavg()[0]:.0f} on "
         f"{os.cpu_count()} cores, Python {platform.python_version()}"
     )
-    print(row("way", "seconds", "x plain ssh", "x ping", "controller CPU, s per workstation"))
-    print(row(*["---"] * 5))
-    for name, cost in found.items():
-        cpu = cost.cpu / options.workstations
+    print(row("way", "seconds", "x plain ssh", "x ping", "controller CPU, s per workstation", "x ping"))
+    print(row(*["---"] * 6))
+    for name, costs in found.items():
         print(
             row(
                 name,
-                f"{cost.seconds:.1f}",
-                f"{cost.seconds / ssh.seconds:.2f}",
-                f"{cost.seconds / ping.seconds:.2f}",
-                f"{cpu:.3f}",
+                f"{statistics.median(seconds(costs)):.1f}",
+                f"{times(seconds(costs), seconds(ssh)):.2f}",
+                f"{times(seconds(costs), seconds(ping)):.2f}",
+                f"{statistics.median(processor(costs)) / options.workstations:.3f}",
+                f"{times(processor(costs), processor(ping)):.2f}",
             )
         )
     print(f"Peak memory of a run of ours, with all its processes: {peak / 2**20:.0f} MiB")
