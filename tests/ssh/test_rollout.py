@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import socket
@@ -330,3 +331,16 @@ def test_every_wrong_variable_is_named_before_anything_is_written(stage: Stage, 
     assert "win-1:" not in message
     assert CANARY not in outcome.printed
     assert [path for path in tmp_path.rglob("*") if path.name in {CONFIG_PATH.name, "studio.key"}] == []
+
+
+def test_variables_of_a_workstation_are_worked_out_for_its_task_and_the_end_of_its_role(
+    stage: Stage, tmp_path: Path
+) -> None:
+    hosts = local(tmp_path, "ws-1", "ws-2", "ws-3")
+    looks = tmp_path / "looks.json"
+    environment = {"ANSIBLE_CALLBACKS_ENABLED": "record,looks", "LOOKS_FILE": str(looks)}
+    stage.run(PLAYBOOK, inventory(hosts), environment=environment).require_success()
+    assert configured(hosts) == set(hosts)
+    # The first one has what is done once for all of them, too.
+    found = json.loads(looks.read_text(encoding="utf-8"))
+    assert {name: found[name] for name in ("ws-2", "ws-3")} == {"ws-2": 2, "ws-3": 2}
