@@ -33,6 +33,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.tools import layout
 
 STUDIO = layout.ROOT / "inventory" / "studio"
@@ -164,9 +165,7 @@ class Fleet:
         shutil.copy(self.identity.with_suffix(".pub"), self.folder / "authorized_keys")
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         config = self.folder / "sshd_config"
         config.write_text(SSHD_CONFIG.format(port=self.port, folder=self.folder))
         with (self.folder / "sshd.log").open("wb") as log:

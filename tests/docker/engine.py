@@ -17,7 +17,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import stat
 import subprocess
 import tarfile
@@ -26,6 +25,8 @@ import typing as t
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from tests.ports import free_port
 
 NGC_KEY = "nvapi-CaNaRydocker81Zr0QmTvX3"
 HF_TOKEN = "hf_CaNaRydocker81Zr0QmTvX3"
@@ -144,7 +145,7 @@ class Engine:
     def start(cls, folder: Path) -> Engine:
         """Start both."""
         _remove_bridges_of_killed_runs()
-        engine = cls(folder, f"bg{os.getpid()}-{secrets.token_hex(2)}", _free_network(), _free_port())
+        engine = cls(folder, f"bg{os.getpid()}-{secrets.token_hex(2)}", _free_network(), free_port())
         engine._make_programs()
         subprocess.run(["ip", "link", "add", engine.bridge, "type", "bridge"], check=True)
         try:
@@ -308,10 +309,3 @@ def _free_network() -> str:
     taken = {address.rpartition(".")[0] for found in _addresses().values() for address in found}
     free = [network for network in (f"10.213.{number}" for number in range(20, 220)) if network not in taken]
     return f"{secrets.choice(free)}.1/24"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

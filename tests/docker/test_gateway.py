@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import io
 import re
-import socket
 import ssl
 import subprocess
 import tarfile
@@ -23,6 +22,7 @@ import pytest
 from ansible_collections.budgetguard.techops.plugins.module_utils import _ca, _gateway, _tokens
 from tests.docker.engine import Engine
 from tests.docker.studio import NAME, OTHER, Studio
+from tests.ports import free_port
 from tests.unit.gateway.running import HAPROXY, until
 
 STUDIO = "example-studio"
@@ -62,7 +62,7 @@ class Guarded:
         self.root, ca_key = _ca.new_ca(STUDIO, now)
         certificate, key = _ca.leaf(self.root, ca_key, ["127.0.0.1"], now)
         self.other_pair = _ca.leaf(self.root, ca_key, ["127.0.0.1", "gpu-box.example"], now)
-        self.port = _free_ports()
+        self.port = free_port(in_a_row=2)
         self.gateway: dict[str, t.Any] = {
             "target": "gpu-box-1",
             "studio": STUDIO,
@@ -91,19 +91,6 @@ class Guarded:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
-
-
-def _free_ports() -> int:
-    """Return a port that is free, as is the next one."""
-    while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                other.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 @pytest.fixture

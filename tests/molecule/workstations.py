@@ -20,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.ssh.conftest import SSHD, SSHD_CONFIG
 
 SECONDS = 15
@@ -36,9 +37,7 @@ def start(folder: Path) -> None:
     shutil.copy(folder / "identity.pub", folder / "authorized_keys")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "sshd_config"
     config.write_text(SSHD_CONFIG.format(port=port, folder=folder), encoding="utf-8")
     with (folder / "log").open("wb") as log:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.ssh.playing import Stage
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin") or ""
@@ -116,9 +117,7 @@ def sshd(open_folder: Path) -> t.Iterator[Sshd]:
     shutil.copy(identity.with_suffix(".pub"), folder / "authorized_keys")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "sshd_config"
     config.write_text(SSHD_CONFIG.format(port=port, folder=folder), encoding="utf-8")
     log = folder / "log"

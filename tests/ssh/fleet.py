@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import typing as t
 from pathlib import Path
 
@@ -111,13 +110,6 @@ class Fleet:
         for tool in NO_PYTHON_TOOLS:
             (folder / tool).symlink_to(str(shutil.which(tool)))
         return self.shell("no-python", f'PATH={folder} exec /bin/sh "$@"')
-
-
-def closed_port() -> int:
-    """Return a port of loopback at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_installed(base: Path, node: str, container: str) -> None:

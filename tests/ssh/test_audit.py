@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.ssh import fleet
 from tests.ssh.conftest import Sshd, User
 from tests.ssh.playing import Outcome, Stage, make_comfyui
@@ -106,7 +107,7 @@ def audited(sshd: Sshd, tmp_path_factory: pytest.TempPathFactory) -> Audited:
     folder = tmp_path_factory.mktemp("audit")
     made = fleet.make(folder / "fleet", lambda **more: sshd.host(ME, **more))
     # The first one is that with which Ansible runs what is to be run once.
-    hosts = {"off": {**made.hosts["good"], "ansible_port": fleet.closed_port()}, **made.hosts}
+    hosts = {"off": {**made.hosts["good"], "ansible_port": free_port()}, **made.hosts}
     hung = made.shell("hung", "while kill -0 $PPID; do sleep 0.5; done")
     # Without a shared connection, which would outlive the test as long as the workstation hangs.
     alone = "-o ControlMaster=no -o ControlPath=none -o UserKnownHostsFile=/dev/null -F none"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.ssh.conftest import Sshd
 from tests.ssh.playing import CONFIG, Outcome, Stage, make_comfyui
 from tests.ssh.workstations import opened
@@ -198,9 +199,7 @@ def broken_fleet(folder: Path, sshd: Sshd, mounts: Mounts, hanging: tuple[Hangin
     mounts.small(folder / "full")
     names = (*FINE, "off", "hangs", "waits", "sleeps", "full", "readonly", "foreign", "empty")
     hosts = {name: {**sshd.host(ME), **workstation(folder, name)} for name in names}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        hosts["off"]["ansible_port"] = probe.getsockname()[1]
+    hosts["off"]["ansible_port"] = free_port()
     hosts["hangs"].update(ansible_port=hanging[0].port, ansible_ssh_timeout=3)
     # This one is waited for until the fine ones are done. Were they to wait for it, it would run into its time limit.
     hosts["waits"].update(ansible_port=hanging[1].port, ansible_ssh_timeout=240)

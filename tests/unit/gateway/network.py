@@ -146,10 +146,3 @@ class Nim:
         self.may_answer.set()
         self._server.shutdown()
         self._server.server_close()
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _gateway
-from tests.unit.gateway.network import free_port
+from tests.ports import free_port
 
 HAPROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") or ""
 needs_haproxy = pytest.mark.skipif(not HAPROXY, reason="haproxy is not installed")
@@ -95,7 +95,7 @@ class Haproxy:
 
     def usage(self, count: int) -> list[dict[str, t.Any]]:
         """Wait until the log has so many lines of requests, and return all of them."""
-        until(lambda: len(self._usage()) >= count)
+        until(lambda: len(self._usage()) >= count, lambda: f"of {count} requests {len(self._usage())} are in the log")
         return self._usage()
 
     def _usage(self) -> list[dict[str, t.Any]]:
@@ -170,8 +170,8 @@ def check(folder: Path, config: str) -> str:
     return done.stdout
 
 
-def until(is_so: Callable[[], bool]) -> None:
+def until(is_so: Callable[[], bool], found: Callable[[], str] = lambda: "it never came about") -> None:
     deadline = time.monotonic() + SETTLED_SECONDS
     while not is_so():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, found()
         time.sleep(0.02)

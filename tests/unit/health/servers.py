@@ -130,13 +130,6 @@ def raw_server(piece: bytes, pause: float = 0.0) -> Iterator[str]:
         listener.close()
 
 
-def closed_port() -> int:
-    """Return a port at which nothing listens."""
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
 def nim(prefix: str = "", ready: int = 200, live: int = 200) -> Script:
     """Return what a NIM says under a path."""
     health = {"object": "health.response", "message": "Service is ready.", "status": "ready"}

@@ -18,6 +18,7 @@ import yaml
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _health, _http, _registry
 from ansible_collections.budgetguard.techops.plugins.modules import nim_endpoint_info
+from tests.ports import free_port
 from tests.sandbox.ca import ThrowAwayCA
 from tests.sandbox.registry import RegistryHosts
 from tests.unit.health import servers
@@ -169,7 +170,7 @@ def test_answers(run: Run, script: Script, model: str | None, verdict: str, reas
 
 
 def test_nobody_answers(run: Run) -> None:
-    port = servers.closed_port()
+    port = free_port()
     with servers.silent_server() as silent, servers.raw_server(b"SSH-2.0-OpenSSH\r\n") as other:
         result = run(
             f"http://{LOOPBACK}:{port}", silent, "http://no-such-host.invalid", other, "ftp://host/x", timeout=0.5
