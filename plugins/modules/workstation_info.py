@@ -61,6 +61,9 @@ options:
       - The interpreter on a Linux workstation; on Windows it is O(comfyui_python). It has to be 3.8 or newer.
       - By default it is the first one of C(venv/bin/python) and C(.venv/bin/python) in O(comfyui_path),
         C(venv/bin/python) beside it, C(python3) and C(python).
+      - None from O(comfyui_path) or beside it is started, unless that folder belongs to the user that the task runs as
+        and the environment to that user or root. A path that is given has to be theirs as well if the task runs as
+        root, or if links lead to O(comfyui_path). The next one is taken then.
     type: str
     default: ""
   probe_timeout:

@@ -17,6 +17,7 @@ C(budgetguard/python), one for each version of Python: ComfyUI's environment sta
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -231,15 +232,32 @@ def python_candidates(base: Path, asked: str, unit: str) -> list[str]:
         if shown is None:
             raise InstallError(f"The service '{unit}' starts no Python. Set workstation_companion_python.")
         found.append(shown)
-    found += [os.path.normpath(base.joinpath(*place)) for place in PLACES]
+    places = [Path(os.path.normpath(base.joinpath(*place))) for place in PLACES]
+    # The folder above may be anybody's: what others have put there is not ComfyUI's, and must not be started.
+    found += [str(path) for path in places if not is_strangers(path.parents[1])]
     return found + [path for path in [shutil.which("python3")] if path]
 
 
-def find_python(base: Path, asked: str, unit: str) -> Python:
-    """Return ComfyUI's own Python. Raises InstallError."""
+def is_strangers(*places: Path) -> bool:
+    """Say whether one of the places is neither this user's nor root's."""
+    with contextlib.suppress(OSError):
+        return any(place.lstat().st_uid not in (0, os.geteuid()) for place in places)
+    return False
+
+
+def find_python(base: Path, asked: str, unit: str, linked: bool = False) -> Python:
+    """Return ComfyUI's own Python. Raises InstallError.
+
+    :arg linked: whether the base folder was reached over a link, so that it may not be the one that was meant.
+    """
     candidates = python_candidates(base, asked, unit)
     for path in candidates:
         if os.access(path, os.X_OK) and not Path(path).is_dir():
+            if (linked or os.geteuid() == 0) and is_strangers(Path(path), Path(path).resolve(), Path(path).parent):
+                raise InstallError(
+                    f"'{path}' belongs to another user than ComfyUI's folder '{base}', so it is not started. Set "
+                    "workstation_companion_python, or chown it."
+                )
             seen = look_at(path, base)
             if seen is None or (not seen["comfyui"] and not asked):
                 continue
@@ -344,7 +362,8 @@ def run_pip(python: str, target: Path, source: t.Sequence[str], index: str) -> N
 
 def _base(given: str) -> Path:
     """Return ComfyUI's base folder. Raises InstallError where it is not this user's."""
-    base = _expanded(given)
+    # The real path, because a link could lead elsewhere a moment later.
+    base = Path(os.path.realpath(_expanded(given)))
     try:
         if base.stat().st_uid != os.geteuid():
             raise InstallError(f"'{base}' belongs to another user than the one that this runs as.")
@@ -363,6 +382,7 @@ def _expanded(given: str) -> Path:
 def run(options: Options) -> dict[str, t.Any]:
     """Bring the companion to its state and say what was, or would be, done. Raises InstallError."""
     base = _base(options["base"])
+    linked = base != _expanded(options["base"])
     custom_nodes = base / "custom_nodes"
     if not (options["force"] or (base / "main.py").is_file() or ((base / "models").is_dir() and custom_nodes.is_dir())):
         raise InstallError(
@@ -377,7 +397,7 @@ def run(options: Options) -> dict[str, t.Any]:
     contents = {name: base64.b64decode(content) for name, content in options["files"].items()}
     steps = plan(found, {name: digest(content) for name, content in contents.items()})
     door_wanted = door_step(door)
-    python = find_python(base, options["python"], options["unit"])
+    python = find_python(base, options["python"], options["unit"], linked)
     told: dict[str, t.Any] = {
         "steps": [f"{step} {name}" for step, name in steps] + ([f"{door_wanted} {door}"] if door_wanted else []),
         "python": python.path,
@@ -391,7 +411,7 @@ def run(options: Options) -> dict[str, t.Any]:
             # They are some megabytes, so they are only sent where they are needed; the files go with them.
             return {**told, "needs_wheels": True}
         install_library(base, python, options["wheels"], options["index"])
-        if not find_python(base, python.path, "").has_library:
+        if not find_python(base, python.path, "", linked).has_library:
             raise InstallError(f"{LIBRARY} was installed for '{python.path}', which still cannot import it.")
     if not options["check"] and steps:
         custom_nodes.mkdir(mode=FOLDER_MODE, exist_ok=True)

@@ -201,26 +201,62 @@ say end
 
 # After the look, the rest of standard input goes to a Python: the one that was named, ComfyUI's own, or the system's.
 # One that is too old, or does not start, leaves the rest to the next one.
+#
+# Whoever runs this, root above all, must start no program that somebody else has put there. An artist can move the base
+# folder away, or make it a link to a folder of root's. So the folder is entered, which a link cannot change any more,
+# and must be this user's own; an environment in or beside it counts if it is this user's or root's. A Python that was
+# named is the inventory's choice; it must be this user's or root's for root, and where links lead to the base folder.
 PROBE_PROGRAM = (
     READ_PROGRAM
     + r"""
 IFS= read -r python || exit 1
-for candidate in "$python" "$base/venv/bin/python" "$base/.venv/bin/python" "${base%/*}/venv/bin/python" \
-    python3 /usr/libexec/platform-python python; do
-    case $candidate in
-        '') continue ;;
-        */*) [ -f "$candidate" ] && [ -x "$candidate" ] || continue ;;
-        *) command -v "$candidate" > /dev/null 2>&1 || continue ;;
-    esac
-    say "python $candidate"
-    "$candidate" -ISB -c '@BOOT@' "$base"
+of_others() {
+    ls -ldn "$@" | while read -r mode links uid rest; do
+        case $uid in
+            "$me"|0) ;;
+            *) say "$uid" ;;
+        esac
+    done
+}
+start() {
+    say "python $1"
+    "$2" -ISB -c '@BOOT@' "$base"
     code=$?
     say "python_ended $code"
     case $code in
-        3|126|127) ;;
-        *) break ;;
+        3|126|127) return 1 ;;
     esac
-done
+}
+own() {
+    cd -P "$mine/" && cd -P "$1" && [ -f "$2/bin/python" ] && [ -x "$2/bin/python" ] || return 1
+    [ -z "$(of_others "$2")" ] && start "${PWD%/}/$2/bin/python" "./$2/bin/python"
+}
+named() {
+    case $python in
+        '') return 1 ;;
+        */*) ;;
+        *)
+            installed "$python"
+            return
+            ;;
+    esac
+    program=./${python##*/}
+    [ -n "$mine" ] && cd -P "${python%/*}/" 2> /dev/null && [ -f "$program" ] && [ -x "$program" ] || return 1
+    if [ "$me" = 0 ] || [ "$mine" != "${base%/}" ]; then
+        [ -z "$(of_others . "$program")" ] || return 1
+    fi
+    start "$python" "$program"
+}
+installed() {
+    command -v "$1" > /dev/null 2>&1 && start "$1" "$1"
+}
+mine=
+if cd -P "$base" 2> /dev/null; then
+    third $(ls -ldn .)
+    [ "$third" != "$me" ] || mine=$PWD
+fi
+named || { [ -n "$mine" ] && { own . venv || own . .venv || own .. venv; }; } ||
+    installed python3 || installed /usr/libexec/platform-python || installed python
 say done
 """
 )

@@ -254,9 +254,10 @@ def look(options: Options) -> dict[str, t.Any]:
 
 def answer(options: Options) -> dict[str, t.Any]:
     """Return all that is told."""
+    version = ".".join(str(part) for part in sys.version_info[:3])
     return {
         "format": FORMAT,
-        "python": {"version": ".".join(str(part) for part in sys.version_info[:3]), "executable": sys.executable},
+        "python": {"version": version, "executable": os.path.normpath(sys.executable)},
         **look({"seconds": SECONDS, **options}),
         "time": time.time(),
     }

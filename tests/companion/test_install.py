@@ -282,6 +282,39 @@ def test_finds_comfyuis_own_python(base: Path) -> None:
     assert not (base / "custom_nodes").exists()
 
 
+def test_starts_no_python_that_others_have_put_there(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An artist's link leads to another's ComfyUI, or to root's: what is beside the link is not started there."""
+    beside = base.parent / "home" / ".venv" / "bin" / "python"
+    beside.parent.mkdir(parents=True)
+    beside.write_text("#!/bin/sh\ntouch $0.started\n", encoding="utf-8")
+    beside.chmod(0o755)
+    link = base.parent / "home" / "ComfyUI"
+    link.symlink_to(base)
+    done = install.main(options(link))
+    assert done["python"] == str(base / "venv" / "bin" / "python")
+    assert not beside.with_name("python.started").exists()
+
+    venv = base / "venv"
+    monkeypatch.setattr(Path, "lstat", owned_by_another(venv, beside))
+    assert str(venv / "bin" / "python") not in install.python_candidates(base, "", "")
+    refused = install.main(options(link, python=str(beside)))
+    assert refused["problem"].startswith(f"'{beside}' belongs to another user")
+    assert not beside.with_name("python.started").exists()
+
+
+def owned_by_another(*places: Path) -> t.Callable[[Path], os.stat_result]:
+    """Return a look at files for which some places belong to somebody else."""
+    real = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        found = list(real(path))
+        if path in places:
+            found[4] = os.geteuid() + 1
+        return os.stat_result(found)
+
+    return lstat
+
+
 def host(base: Path, **variables: t.Any) -> dict[str, t.Any]:
     """Return the variables of a workstation without a Python for Ansible."""
     return {

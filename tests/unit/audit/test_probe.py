@@ -206,6 +206,71 @@ def test_comfyuis_own_python_comes_first(bench: Bench) -> None:
     assert f"python {own}" in bench.printed(python="")
 
 
+def plant(path: Path) -> Path:
+    """Put a program there that must not be started, and would give away that it was."""
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\necho PLANTED\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def planted_everywhere(bench: Bench) -> Path:
+    """Put such programs into ComfyUI's folder and beside it; return the one that is also named."""
+    plant(bench.base / ".venv" / "bin" / "python")
+    plant(bench.base.parent / "venv" / "bin" / "python")
+    return plant(bench.base / "venv" / "bin" / "python")
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("stranger", ["uid=0(root) gid=0(root)", "uid=4711(boss) gid=4711(boss)"])
+def test_a_stranger_starts_nothing_of_comfyuis_folder(bench: Bench, shell: t.Sequence[str], stranger: str) -> None:
+    named = planted_everywhere(bench)
+    bench.program("id", f"echo '{stranger}'")
+    bench.program("ls", """/bin/ls "$@" | while read -r mode links uid rest; do echo "$mode $links 4712 $rest"; done""")
+    for python in ("", named):
+        printed = bench.printed(shell, python=python)
+        assert "PLANTED" not in printed
+        assert answer_of(printed)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_nothing_is_started_beside_a_base_folder_that_went_away(bench: Bench, shell: t.Sequence[str]) -> None:
+    named = planted_everywhere(bench)
+    bench.base.rename(bench.base.with_name("moved"))
+    plant(bench.base.with_name("moved2") / "venv" / "bin" / "python")
+    for python in ("", named, bench.base.parent / "moved2" / "venv" / "bin" / "python"):
+        printed = bench.printed(shell, python=python)
+        assert "PLANTED" not in printed
+        assert answer_of(printed)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_nothing_is_started_beside_a_link_that_leads_elsewhere(bench: Bench, shell: t.Sequence[str]) -> None:
+    plant(bench.base.parent / "venv" / "bin" / "python")
+    elsewhere = bench.home / "folder" / "of-another"
+    elsewhere.mkdir(parents=True)
+    bench.base.rename(bench.base.with_name("moved"))
+    bench.base.symlink_to(elsewhere)
+    printed = bench.printed(shell, python="")
+    assert "PLANTED" not in printed
+    assert answer_of(printed)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_what_others_have_put_into_the_folder_is_not_started(bench: Bench, shell: t.Sequence[str]) -> None:
+    planted_everywhere(bench)
+    bench.program(
+        "ls",
+        """/bin/ls "$@" | while read -r mode links uid rest; do
+        case $rest in *venv) uid=4712 ;; esac
+        echo "$mode $links $uid $rest"
+        done""",
+    )
+    printed = bench.printed(shell, python="")
+    assert "PLANTED" not in printed
+    assert answer_of(printed)
+
+
 @pytest.mark.parametrize(
     ("lines", "complaint", "problem"),
     [
