@@ -81,12 +81,14 @@ USAGE_FIELDS = (
 letters for how it ended. What is not known is ``-``; a line of a request that was no HTTP has no path."""
 
 _PATH_IN_LOG = 200
-_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
-_ADDRESS = re.compile(r"^[A-Za-z0-9.-]+:\d{1,5}$")
-_LISTEN = re.compile(r"^(\*|[A-Za-z0-9.:-]+)(:\d{1,5})?$")
-_PATH = re.compile(r"^/[A-Za-z0-9._/-]+$")
-WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
+_ADDRESS = re.compile(r"^[A-Za-z0-9.-]+:\d{1,5}\Z")
+_LISTEN = re.compile(r"^(\*|[A-Za-z0-9.:-]+)(:\d{1,5})?\Z")
+_PATH = re.compile(r"^/[A-Za-z0-9._/-]+\Z")
+WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 """A name of a workstation, target, studio or token: nothing in it means something in a configuration or in JSON."""
+_DENIED = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\Z")
+"""A name of a workstation, or a token's id, which is base64 and may begin with any of its letters."""
 
 _STRIPPED = (
     "authorization",
@@ -187,6 +189,8 @@ defaults
     mode http
     log global
     option dontlognull
+    # In HTTP/2 a body may come without a length and not be in chunks, so that its limit could not be kept.
+    option disable-h2-upgrade
     # A NIM is asked for minutes of work, so a connection of its own costs nothing and is never a stale one.
     option http-server-close
     retries 1
@@ -405,7 +409,7 @@ def denied_file(denied: t.Mapping[str, t.Any] | None) -> str:
     """
     lines = []
     for name, moment in sorted((denied or {}).items()):
-        if not WORD.match(str(name)):
+        if not _DENIED.match(str(name)):
             raise ValueError(f"nim_gateway_denied has {name!r}; it must be the name of a workstation or a token's id")
         seconds = unix_time(f"nim_gateway_denied[{name!r}]", moment)
         lines += [f"sub:{name} {seconds}\n", f"jti:{name} {seconds}\n"]

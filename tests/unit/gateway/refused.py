@@ -146,6 +146,12 @@ CASES = (
         WORKSTATION,
     ),
     Refused(
+        "HTTP/2, in which a body needs no length",
+        lambda _studio: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+        400,
+        "This is not HTTP as",
+    ),
+    Refused(
         "a length and chunks, of which two programs read different ones",
         lambda studio: _post(_good(studio), "Transfer-Encoding: chunked", body="0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n"),
         411,

@@ -141,10 +141,14 @@ def test_the_deny_list_has_a_line_for_either_meaning_of_a_name() -> None:
         for kind in ("sub", "jti")
     )
     assert denied_file(None) == ""
+    assert denied_file({"_Zw5u6mKSXY00xRrNbu3oQ": NOW}).endswith(f"jti:_Zw5u6mKSXY00xRrNbu3oQ {int(NOW.timestamp())}\n")
+    assert denied_file({"-Zw5u6mKSXY00xRrNbu3oQ": NOW}).endswith(f"jti:-Zw5u6mKSXY00xRrNbu3oQ {int(NOW.timestamp())}\n")
     with pytest.raises(ValueError, match=r"nim_gateway_denied\['ws-07'\] is 'soon'"):
         denied_file({"ws-07": "soon"})
     with pytest.raises(ValueError, match="must be the name"):
         denied_file({"ws 07\nsub:x": NOW})
+    with pytest.raises(ValueError, match="must be the name"):
+        denied_file({"ws-07\n": NOW})
 
 
 # ---- certificates ----------------------------------------------------------------------------------------------------
