@@ -27,8 +27,16 @@ WRITABLE_BY_OTHERS = 0o022
 ALL_FOR_OWNER = 0o700
 
 
+def printable(text: str) -> str:
+    """Return a text with escapes for what would steer a terminal: a workstation may have said it."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class WorkstationError(Exception):
     """The workstation refused, or must be refused. One sentence, nothing secret in it."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
 
 
 class Found(Protocol):

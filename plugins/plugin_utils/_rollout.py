@@ -16,6 +16,7 @@ import re
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _unreachable
+from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import printable
 
 GROUP = "artist_workstations"
 
@@ -134,7 +135,7 @@ def _check_percent(percent: object, batches: t.Sequence[str]) -> None:
 
 def outcome(result: t.Mapping[str, t.Any]) -> Outcome:
     """Return what the result of a workstation's task means."""
-    message = " ".join(str(result.get("msg") or "").split())
+    message = printable(" ".join(str(result.get("msg") or "").split()))
     if result.get("unreachable"):
         return Outcome(reason=f"Not reached. {_unreachable.reason(message)}")
     if result.get("failed"):

@@ -212,3 +212,8 @@ def test_key_state(changes: dict[str, t.Any], state: str) -> None:
 def test_path_that_cannot_be_meant_is_refused(path: str) -> None:
     with pytest.raises(_posix_facts.WorkstationError, match="comfyui_path must"):
         _posix_facts.check_path("comfyui_path", path)
+
+
+def test_what_a_workstation_said_steers_no_terminal() -> None:
+    said = _posix_facts.WorkstationError("The workstation said: \x1b]0;title\x07 caf\u00e9 \u202egnp \udce9")
+    assert str(said) == "The workstation said: \\x1b]0;title\\x07 caf\u00e9 \\u202egnp \\udce9"

@@ -82,6 +82,7 @@ def test_plan_that_makes_no_sense(canary: object, batch: object, percent: object
             Outcome(reason="Not reached. It is off, or no ssh server runs on it (connection refused)."),
         ),
         ({"unreachable": True, "msg": "Odd."}, Outcome(reason="Not reached. Odd.")),
+        ({"failed": True, "msg": "\x1b[2Jall is well\x07"}, Outcome(reason="\\x1b[2Jall is well\\x07")),
     ],
 )
 def test_outcome(result: dict[str, t.Any], outcome: Outcome) -> None:
