@@ -125,7 +125,7 @@ class ActionModule(ActionBase):
             what = "There is no Python 3.8 or newer on it" if not ended else f"The program did not end ({ended})"
             raise WorkstationError(f"{what}. The workstation said: {complaint or 'nothing'}")
         if "problem" in answer:
-            raise WorkstationError(answer["problem"])
+            raise WorkstationError(str(answer["problem"]))
         return answer
 
     def _tell(self, answer: dict[str, t.Any], folder: str) -> dict[str, t.Any]:
@@ -192,7 +192,7 @@ def answer_in(told: t.Sequence[str]) -> dict[str, t.Any] | None:
         if line.startswith("{"):
             try:
                 answer = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(answer, dict) and answer.get("format") == _companion_install.FORMAT:
                 return answer

@@ -26,7 +26,7 @@ from ansible.plugins.loader import lookup_loader
 from ansible_collections.budgetguard.techops.plugins.module_utils import _audit, _identities
 from ansible_collections.budgetguard.techops.plugins.module_utils import _workstation as configs
 from ansible_collections.budgetguard.techops.plugins.module_utils._envelope import EnvelopeError, missing_library
-from ansible_collections.budgetguard.techops.plugins.plugin_utils import _workstation_probe
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import _probe_shape, _workstation_probe
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._config_verdict import judge
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._gateway_options import with_token
 from ansible_collections.budgetguard.techops.plugins.plugin_utils._posix_facts import Found, WorkstationError
@@ -91,6 +91,8 @@ class ActionModule(ActionBase):
             keys.known_lines,
             {"seconds": options["probe_timeout"], "base": options["comfyui_path"], "python": options["python"]},
         )
+        if not isinstance(probe, str) and not _probe_shape.is_sound(probe):
+            probe = "What the Python on it answered is not what the probe tells. Find out who changed that Python."
         found = _opened(facts, keys)
         return {
             "changed": False,
@@ -167,7 +169,7 @@ def _opened(facts: Found, keys: Keys) -> configs.Found:
 
 def _clock(probe: dict[str, t.Any] | str, before: float, after: float) -> float | None:
     """Return by how many seconds its clock is ahead; less than nothing is behind. Within the round trip it is right."""
-    told = None if isinstance(probe, str) else probe.get("time")
-    if not isinstance(told, (int, float)):
+    if isinstance(probe, str):
         return None
+    told: float = probe["time"]
     return round(min(told - before, 0.0) + max(told - after, 0.0), 1)

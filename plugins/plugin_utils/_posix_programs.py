@@ -540,7 +540,7 @@ def _answer(line: str) -> dict[str, Any] | None:
         return None
     try:
         answer = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     is_ours = isinstance(answer, dict) and answer.get("format") == PROBE_FORMAT
     return answer if is_ours else None

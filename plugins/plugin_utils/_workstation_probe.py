@@ -255,9 +255,10 @@ def look(options: Options) -> dict[str, t.Any]:
 def answer(options: Options) -> dict[str, t.Any]:
     """Return all that is told."""
     version = ".".join(str(part) for part in sys.version_info[:3])
+    executable = os.path.normpath(sys.executable) if sys.executable else ""
     return {
         "format": FORMAT,
-        "python": {"version": version, "executable": os.path.normpath(sys.executable)},
+        "python": {"version": version, "executable": executable},
         **look({"seconds": SECONDS, **options}),
         "time": time.time(),
     }

@@ -22,6 +22,7 @@ STORED = {"Access Key ID": "AKIASTORED", "Secret Access Key": f"{CANARY}-stored"
 OTHER = {"Access Key ID": "AKIAOTHER", "Secret Access Key": f"{CANARY}-other"}
 NVIDIA = {"NVIDIA API Key / NGC API Key": f"nvapi-{CANARY}"}
 NOW = "2026-11-27T10:00:00Z"
+LIE = '{"format": "budgetguard-probe", "time": "late", "disk": [], "nodes": {"installed": 7}}'
 NO_PYTHON_TOOLS = ("cat", "cksum", "cp", "dd", "find", "id", "ln", "ls", "mkdir", "mv", "od", "printf", "rm", "sync")
 
 Host = dict[str, t.Any]
@@ -155,6 +156,10 @@ def make(folder: Path, reach: t.Callable[..., Host]) -> Fleet:
     write_installed(nodes, "FLUX Dev", "nim-flux-dev-rtx-4090")
     fleet.configured("nodes", ansible_shell_executable=fleet.shell("nodes", f'HOME="{nodes}" exec /bin/sh "$@"'))
     fleet.configured("no-python", ansible_shell_executable=fleet.without_python())
+    lying = Path(fleet.configured("lying")["comfyui_path"]) / "venv" / "bin" / "python"
+    lying.parent.mkdir(parents=True)
+    lying.write_text(f"#!/bin/sh\necho '{LIE}'\n", encoding="utf-8")
+    lying.chmod(0o755)
     fleet.add("elsewhere")
     fleet.hosts["elsewhere"]["comfyui_path"] = str(folder / "nowhere")
     return fleet

@@ -50,6 +50,7 @@ EXPECTED: dict[str, set[str]] = {
     "sealed": {"credential_unknown"},
     "nodes": {"docker_silent"},
     "no-python": {"probe_silent"},
+    "lying": {"probe_silent"},
     "elsewhere": {"no_comfyui"},
     "off": {"unreachable"},
     "silent": {"unreachable"},

@@ -17,9 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.budgetguard.techops.plugins.plugin_utils import _posix_programs, _workstation_probe
+from ansible_collections.budgetguard.techops.plugins.plugin_utils import (
+    _posix_programs,
+    _probe_shape,
+    _workstation_probe,
+)
 from tests.ssh.fleet import write_installed
 from tests.ssh.playing import make_comfyui
+from tests.unit.audit.looks import audit, look
 from tests.unit.workstation.shells import SHELLS, run
 
 SMI = "NVIDIA GeForce RTX 4090, 24564, 570.86.15\nNVIDIA L4, [N/A], 570.86.15"
@@ -204,6 +209,49 @@ def test_comfyuis_own_python_comes_first(bench: Bench) -> None:
     own.parent.mkdir(parents=True)
     own.symlink_to(sys.executable)
     assert f"python {own}" in bench.printed(python="")
+
+
+def changed(value: t.Any, to: t.Any) -> t.Iterator[t.Any]:
+    """Return a value in all the ways in which one thing in it can be another."""
+    yield to
+    if isinstance(value, dict):
+        yield {**value, "else": to}
+        for name, entry in value.items():
+            yield {other: kept for other, kept in value.items() if other != name}
+            yield from ({**value, name: one} for one in changed(entry, to))
+    elif isinstance(value, list):
+        for number, entry in enumerate(value):
+            yield from ([*value[:number], one, *value[number + 1 :]] for one in changed(entry, to))
+
+
+OTHER: list[t.Any] = [
+    None,
+    5,
+    -1.5,
+    float("nan"),
+    10**4000,
+    True,
+    "text",
+    "x" * 5000,
+    [],
+    [None] * 99,
+    {},
+    {"name": []},
+]
+
+
+def test_an_answer_of_any_shape_leaves_the_audit_whole(bench: Bench) -> None:
+    """ComfyUI's Python is the artist's and can answer what it likes."""
+    write_installed(bench.home, "FLUX Dev", "nim-flux-dev-rtx-4090")
+    good = bench.look()
+    assert _probe_shape.is_sound(good)
+    refused = 0
+    for answer in (one for to in OTHER for one in changed(good, to)):
+        if isinstance(answer, dict) and _probe_shape.is_sound(answer):
+            json.dumps(audit({"ws-1": {**look(), "probe": answer}})["document"], allow_nan=False)
+        else:
+            refused += 1
+    assert refused > 300
 
 
 def plant(path: Path) -> Path:
