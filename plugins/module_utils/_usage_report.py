@@ -134,7 +134,7 @@ def _csv(rows: t.Sequence[t.Mapping[str, t.Any]]) -> str:
 def plain_cell(value: t.Any) -> str:
     """Keep a spreadsheet from taking a name for a formula."""
     text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "@", "\t") or (text[:1] == "-" and text != "-") else text
+    return f"'{text}" if text[:1] in ("=", "+", "@", "\t", "\r", "\n") or (text[:1] == "-" and text != "-") else text
 
 
 __all__ = ("COLUMNS", "UsageError", "merged", "plain_cell")
