@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The folder of a workstation into which a package is copied: everybody may make one of that name in /var/tmp."""
+"""What others may have put where a package is, or goes to: everybody may make a folder of that name in /var/tmp."""
 
 from __future__ import annotations
 
@@ -64,3 +64,15 @@ def test_a_folder_of_somebody_else_gets_no_package(tmp_path: Path) -> None:
     outcome = copied(tmp_path, folder, {"environment": {"PATH": f"{programs}:/usr/bin:/bin"}})
     assert outcome.of("ws-1", "ansible.builtin.command")["rc"] == 1
     assert not list(folder.iterdir())
+
+
+def test_no_program_beside_the_package_is_run_on_the_controller(tmp_path: Path) -> None:
+    (tmp_path / "nims.zip").write_text("no package", encoding="utf-8")
+    planted = "import pathlib; pathlib.Path(__file__).with_name('was-run').touch()\n"
+    (tmp_path / "install.py").write_text(planted, encoding="utf-8")
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    host["local_package_path"] = str(tmp_path / "nims.zip")
+    tasks = [{"ansible.builtin.include_role": {"name": "budgetguard.techops.local_package"}}]
+    outcome = Stage(tmp_path, tmp_path).play({"ws-1": host}, tasks)
+    assert "is not a whole package" in outcome.of("ws-1", "ansible.builtin.command")["stdout"]
+    assert not (tmp_path / "was-run").exists()
