@@ -64,11 +64,9 @@ class Folder:
     def read(self, name: str) -> bytes | None:
         """Return what stands at a path below the folder, or None. Raises ExportError for what is no file of ours."""
         path = self.path / name
-        for one in (path, *path.parents):
-            if one == self.path:
-                break
-            if one.is_symlink():
-                raise ExportError(f"{one} is a symbolic link. Remove it.")
+        link = self._link(path)
+        if link is not None:
+            raise ExportError(f"{link} is a symbolic link. Remove it.")
         if not path.exists():
             return None
         if not path.is_file():
@@ -94,7 +92,7 @@ class Folder:
             if name in wanted or (owner in known and owner not in exported):
                 continue
             path = self.path / name
-            if path.is_file() and not path.is_symlink():
+            if path.is_file() and self._link(path) is None:
                 ours = hashlib.sha256(path.read_bytes()).hexdigest() == entry.get("sha256")
                 (difference.removed if ours else difference.kept).append(name)
         return difference
@@ -119,6 +117,11 @@ class Folder:
                 f"{problem.filename or self.path}: {said}. Run it again when that is solved."
             ) from problem
 
+    def _link(self, path: Path) -> Path | None:
+        """Return what is a symbolic link on the way from the folder to a path below it, or None."""
+        inside = (path, *path.parents)[: len(path.relative_to(self.path).parts)]
+        return next((one for one in inside if one.is_symlink()), None)
+
     @staticmethod
     def _entry(file: File) -> dict[str, t.Any]:
         return {"sha256": hashlib.sha256(file.content).hexdigest(), "workstation": file.workstation}
@@ -131,6 +134,9 @@ class Folder:
             record = json.loads(path.read_bytes())
             if record["format"] != FORMAT or record["version"] != VERSION:
                 raise ExportError(f"{path} is that of another program or version. Export into another folder.")
+            # What it names is removed one day. The share may be open to people who should remove nothing elsewhere.
+            if any(name.startswith("/") or ".." in name.split("/") for name in record["files"]):
+                raise ExportError(f"{path} names a file outside of this folder. Find out who changed it.")
             return {str(name): dict(entry) for name, entry in record["files"].items()}
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ExportError(f"{path} is broken. Remove the folder, and export again.") from None

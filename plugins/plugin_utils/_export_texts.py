@@ -96,8 +96,10 @@ rem playbook (-e export_keys=true): NTFS rights on each file so that only its ow
 rem STUDIO\WS-01$, may read it. Take KEYS away when all workstations have their keys.
 rem
 rem ARTIST is the account that ComfyUI runs as. Only it, Administrators and SYSTEM get access to config and key.
+rem
+rem PYTHON runs as SYSTEM, so it must be one that only administrators can change. ComfyUI's own mostly is not.
 
-set "PYTHON=C:\ComfyUI_windows_portable\python_embeded\python.exe"
+set "PYTHON=%ProgramFiles%\Python312\python.exe"
 set "COMFYUI=C:\ComfyUI_windows_portable\ComfyUI"
 set "ARTIST=STUDIO\artist"
 set "KEY_PATH=C:\ProgramData\BudgetGuard\studio.key"

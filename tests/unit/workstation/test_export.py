@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -207,6 +208,27 @@ def test_files_of_others_are_not_replaced(export: Export) -> None:
     (export.share / "examples").symlink_to("/tmp")
     assert "is a symbolic link" in export.run()["msg"]
     assert [path.name for path in export.share.iterdir()] == ["examples"]
+
+
+@pytest.mark.parametrize("outside", ["../../precious", "workstations/../../../precious", "{folder}/precious"])
+def test_nothing_outside_is_removed_whatever_the_record_says(export: Export, tmp_path: Path, outside: str) -> None:
+    export.run()
+    precious = tmp_path / "precious"
+    precious.write_text("mine", encoding="utf-8")
+    record = json.loads((export.share / "export.json").read_text(encoding="utf-8"))
+    entry = {"sha256": hashlib.sha256(b"mine").hexdigest(), "workstation": None}
+    record["files"][outside.format(folder=tmp_path)] = entry
+    (export.share / "export.json").write_text(json.dumps(record), encoding="utf-8")
+    assert "names a file outside of this folder" in export.run()["msg"]
+    assert precious.exists()
+
+
+def test_nothing_is_removed_over_a_link(export: Export, tmp_path: Path) -> None:
+    export.run()
+    elsewhere = export.config("ws-1").parent.rename(tmp_path / "elsewhere")
+    export.config("ws-1").parent.symlink_to(elsewhere)
+    export.run("ws-2", known_workstations=["ws-2"])
+    assert (elsewhere / export.config("ws-1").name).exists()
 
 
 class KilledError(BaseException):
