@@ -68,7 +68,10 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_it_is_roots_own_copy_and_goes_with_the_rest(place: Place) -> None:
+    predicted = place.play("main", "--check").require_success().changed()
+    assert not place.key.parent.exists()
     first = place.play("main", "-vvv").require_success()
+    assert first.changed() == predicted
     line = _envelope.key_line(2, _envelope.workstation_key(STUDIO_KEY, "ws-1"))
     assert place.key.read_text(encoding="ascii") == f"{line}\n"
     assert stat.S_IMODE(place.key.stat().st_mode) == 0o400
@@ -76,6 +79,7 @@ def test_it_is_roots_own_copy_and_goes_with_the_rest(place: Place) -> None:
     assert f"LoadCredential=budgetguard-studio-key:{place.key}\n" in place.drop_in.read_text(encoding="utf-8")
     assert str(place.folder / "user") not in place.drop_in.read_text(encoding="utf-8")
     assert line.split()[1] not in first.printed
+    assert place.play("main", "--check").require_success().changed() == set()
     assert place.play("main").require_success().changed() == set()
     place.play("absent").require_success()
     assert not place.key.exists()
