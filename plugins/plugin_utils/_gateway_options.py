@@ -34,10 +34,12 @@ def options(
 ) -> dict[str, t.Any]:
     """Return the option ``gateway`` of a target's module. It is empty where the inventory asks for no gateway's login.
 
-    ``deny`` are names and times that join the inventory's deny list.
+    At NVIDIA there is no gateway, whatever all targets are asked for. ``deny`` are names and times that join the inventory's deny list.
 
     Raises GatewayError.
     """
+    if _is_at("nvidia", variables):
+        return {}
     target = str(variables.get("inventory_hostname") or "target")
     tls = str(variables.get("nim_gateway_tls") or NO_TLS)
     if tls not in TLS:
@@ -50,15 +52,15 @@ def options(
         denied = {**_mapping(variables, "nim_gateway_denied"), **(deny or {})}
         found["denied"] = {str(name): _text(moment) for name, moment in denied.items()}
     # On ECS the load balancer speaks HTTPS, with a certificate of AWS's.
-    if tls != NO_TLS and not _is_on_ecs(variables):
+    if tls != NO_TLS and not _is_at("aws", variables):
         pair = _of_studio_ca(variables, now) if tls == STUDIO_CA else _given(variables)
         found["certificate"], found["private_key"] = pair
     return found if len(found) > 1 else {}
 
 
-def _is_on_ecs(variables: Variables) -> bool:
-    provider = variables.get("nim_provider")
-    return provider == "aws" if provider else "aws" in (variables.get("group_names") or ())
+def _is_at(provider: str, variables: Variables) -> bool:
+    given = variables.get("nim_provider")
+    return given == provider if given else provider in (variables.get("group_names") or ())
 
 
 def tokens(variables: Variables, workstations: t.Sequence[str], now: datetime.datetime) -> dict[str, dict[str, str]]:

@@ -76,6 +76,12 @@ def test_without_variables_there_is_no_gateway_to_speak_of() -> None:
     assert identity_credentials({"inventory_hostname": "ws-07"}) == {}
 
 
+@pytest.mark.parametrize("where", [{"group_names": ["nim_providers", "nvidia"]}, {"nim_provider": "nvidia"}])
+def test_at_nvidia_there_is_no_gateway(target: Variables, where: Variables) -> None:
+    target.update(where, inventory_hostname="nvidia-studio", nim_target={"org": "my-org"})
+    assert gateway_options(target) == {}
+
+
 def test_a_docker_host_is_called_by_its_address(target: Variables) -> None:
     target["nim_target"] = {"bind_address": "10.20.0.31"}
     certificate = x509.load_pem_x509_certificate(_gateway_options.options(target, NOW)["certificate"].encode())
