@@ -32,6 +32,12 @@ IN_A_SLICE = (
     "whose result all slices use (nim_published), or set the job template's number of slices to 1. More: docs/awx.md."
 )
 
+NO_GROUP = (
+    f"nim_matrix says what should exist, but the inventory has no group {TARGET_GROUP}, so no target was read. All "
+    "workstations would lose their endpoints. Correct the group's name; without any target, keep the group without "
+    "hosts, or take nim_matrix out."
+)
+
 
 class ActionModule(ActionBase):
     """The action of nim_targets_info."""
@@ -56,8 +62,12 @@ class ActionModule(ActionBase):
         if names is None and _awx.is_slice(task_vars):
             result.update(failed=True, msg=IN_A_SLICE)
             return result
+        groups = task_vars.get("groups", {})
+        if names is None and TARGET_GROUP not in groups and task_vars.get("nim_matrix"):
+            result.update(failed=True, msg=NO_GROUP)
+            return result
         if names is None:
-            names = task_vars.get("groups", {}).get(TARGET_GROUP, [])
+            names = groups.get(TARGET_GROUP, [])
         # Variables are templated here, in one thread; only the clouds are asked in parallel.
         answers = {str(answer.get("item")): answer for answer in options["docker_hosts"]}
         opened = [describe(str(name), task_vars, answers) for name in names]

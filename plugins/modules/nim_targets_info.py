@@ -26,6 +26,7 @@ options:
     description:
       - Names of the hosts to read. By default all hosts in the group C(nim_providers).
       - In one slice of a sliced job of AWX, which has a part of the inventory only, it refuses to take these for all.
+        It also refuses where C(nim_matrix) is set and the inventory has no such group, which is a typing error.
     type: list
     elements: str
   docker_hosts:

@@ -77,6 +77,8 @@ def _check(name: str, provider: str | None, options: Options, task_vars: t.Mappi
     """Return the connection options of a target with their defaults. Raises ValueError for any that are not right."""
     if provider not in PROVIDERS:
         known = ", ".join(sorted([*PROVIDERS, LOCAL]))
+        if provider is None:
+            raise ValueError(f"it is in none of the groups {known}; put it into one, or set nim_provider")
         raise ValueError(f"nim_provider is {provider!r}; it must be one of {known}")
     spec, _class = PROVIDERS[provider]
     if provider == NVIDIA:

@@ -82,6 +82,7 @@ class Studio:
         self.home = folder / "home"
         self.home.mkdir()
         self.targets: dict[str, dict[str, t.Any]] = {"aws-us-east-1": self.target("us-east-1")}
+        self.target_group = "nim_providers"
         self.providers: dict[str, str] = {}
         self.matrix: dict[str, t.Any] = {
             "FLUX Dev": {"aws": {"gpu_tier": "l40s"}},
@@ -169,7 +170,7 @@ class Studio:
             "all": {
                 "vars": variables,
                 "children": {
-                    "nim_providers": {"children": groups},
+                    self.target_group: {"children": groups},
                     "artist_workstations": {"hosts": {name: self._connection(name) for name in self.workstations}},
                 },
             }

@@ -83,6 +83,16 @@ def test_a_limit_to_one_workstation_still_reads_every_target(studio: Studio) -> 
     assert not (studio.comfyui("ws-02") / "budgetguard").exists()
 
 
+def test_a_mistyped_group_of_targets_takes_no_endpoints_from_workstations(studio: Studio) -> None:
+    studio.play("site").ok()
+    before = studio.config("ws-01"), studio.export()
+    studio.target_group = "nim_provider"
+    run = studio.play("workstations")
+    assert run.failed == ["ws-01"]
+    assert "the inventory has no group nim_providers" in run.messages
+    assert (studio.config("ws-01"), studio.export()) == before
+
+
 def test_one_cloud_down_keeps_what_is_published_and_marks_it(studio: Studio) -> None:
     studio.targets["aws-us-west-2"] = studio.target("us-west-2")
     studio.play("site").ok()
