@@ -34,7 +34,9 @@ def options(
 ) -> dict[str, t.Any]:
     """Return the option ``gateway`` of a target's module. It is empty where the inventory asks for no gateway's login.
 
-    At NVIDIA there is no gateway, whatever all targets are asked for. ``deny`` are names and times that join the inventory's deny list.
+    At NVIDIA there is no gateway, whatever all targets are asked for.
+
+    ``deny`` are names and times that join the inventory's deny list.
 
     Raises GatewayError.
     """
