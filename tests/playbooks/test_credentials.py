@@ -81,6 +81,14 @@ def test_the_life_of_identities(artists: Artists) -> None:
     assert set(opened(studio, "ws-01", SECRETS["STUDIO_KEY"])) == {"aws", "nvidia"}
 
 
+def test_the_inventorys_age_is_that_of_rotate_alone(artists: Artists) -> None:
+    artists.studio.variables["rotation_max_age_days"] = "a month"
+    run = artists.play("rotate", "--check")
+    assert run.failed == artists.studio.workstations
+    assert "a month" in run.messages, run.printed
+    artists.play("credentials", "--check").ok()
+
+
 def test_killed_in_both_phases(artists: Artists) -> None:
     """Before the first key was stored, and before an old one was deleted: no key is left that nobody knows."""
     studio = artists.studio
