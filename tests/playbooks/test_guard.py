@@ -73,7 +73,7 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
     log = studio.folder / "logs" / "guard.jsonl"
     studio.variables = {
         "nim_matrix": {},
-        "guard_log_path": str(log),
+        "guard_log_path": "logs/guard.jsonl",
         # Nothing listens there.
         "guard_webhook_url": f"https://127.0.0.1:1/{WEBHOOK_SECRET}",
     }
