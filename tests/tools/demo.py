@@ -56,19 +56,23 @@ def main() -> int:
     """Run the demonstration. Returns the exit code."""
     parser = argparse.ArgumentParser(description="Deploy, start, refuse, publish and configure, on the sandbox.")
     parser.add_argument("--stop", action="store_true", help="stop the demonstration's sandbox and do nothing else")
-    if parser.parse_args().stop:
+    parser.add_argument("--prepare", action="store_true", help="make keys, workstations and an image, and run nothing")
+    arguments = parser.parse_args()
+    if arguments.stop:
         return stop_sandbox()
     environment = {**os.environ, **sandbox_environment(), **demo_keys(), **ansible_environment()}
+    for name in WORKSTATIONS:
+        make_comfyui(DIRECTORY / "workstations" / name / "ComfyUI")
+    copy_image(environment)
+    if arguments.prepare:
+        say("Keys, workstations and the image of a Cloud Function are there. Read .sandbox/env and .sandbox/demo-env.")
+        return 0
     engine = docker_environment()
     inventories = [INVENTORY]
     if engine:
         inventories.append(DOCKER_INVENTORY)
         environment.update(engine, PATH=f"{engine['DEMO_DOCKER_PROGRAMS']}{os.pathsep}{environment['PATH']}")
     environment["DEMO_INVENTORIES"] = os.pathsep.join(map(str, inventories))
-    for name in WORKSTATIONS:
-        make_comfyui(DIRECTORY / "workstations" / name / "ComfyUI")
-
-    copy_image(environment)
     where = "AWS, Azure, GCP, at NVIDIA and on a Docker host" if engine else "AWS, Azure, GCP and at NVIDIA"
     count = "eleven" if engine else "ten"
     title(f"1. site: {count} NIMs on {where}: deploy, publish, configure three workstations")
