@@ -8,8 +8,10 @@ import copy
 import typing as t
 
 import pytest
+import yaml
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _fit, _gpu, _matrix
+from tests.tools import layout
 
 CATALOG = _catalog.CATALOG
 
@@ -404,3 +406,11 @@ def test_hosted_only_node_is_fine_on_nvidia_and_where_it_is_absent() -> None:
 def test_an_inventory_without_the_group_of_targets() -> None:
     groups = {"all": ["one"], "aws": ["one"]}
     assert _matrix.wanted({"FLUX Dev": {"one": "present"}}, "one", groups, CATALOG)[0]["node"] == "FLUX Dev"
+
+
+@pytest.mark.parametrize("provider", ["aws", "azure", "gcp", "nvidia", "local"])
+def test_the_example_does_for_whoever_takes_the_other_providers_out(provider: str) -> None:
+    """Also with a target of another name: who copies the example renames it."""
+    path = layout.ROOT / "inventory" / "studio" / "group_vars" / "all" / "nim_matrix.yml"
+    groups = {"all": ["mine"], "nim_providers": ["mine"], provider: ["mine"]}
+    assert _matrix.wanted(yaml.safe_load(path.read_text())["nim_matrix"], "mine", groups, CATALOG)
