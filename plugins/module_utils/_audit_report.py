@@ -14,7 +14,7 @@ import io
 import json
 import typing as t
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _report
+from ansible_collections.budgetguard.techops.plugins.module_utils import _lines, _report
 from ansible_collections.budgetguard.techops.plugins.module_utils._audit import (
     DIFFERENT,
     KINDS,
@@ -102,7 +102,7 @@ def audit(
     }
     return {
         "document": document,
-        "lines": _lines(document),
+        "lines": _table(document),
         "csv": _csv(rows),
         "tab": _tab(document),
         "summary": {name: document[name] for name in ("ok", "counts", "findings", "somebody", "changes", "notes")},
@@ -283,14 +283,10 @@ def _disk_cell(row: Row) -> str:
     return f"{row['disk']['free_bytes'] / 2**30:.0f} GiB" if row["disk"] else "-"
 
 
-def _gpu_cell(row: Row) -> str:
-    return ", ".join(sorted({gpu["name"] for gpu in row["gpus"]})) if row["gpus"] else "-"
-
-
 _HEADINGS = ("WORKSTATION", "STATE", "CONFIG", "CREDENTIALS", "ENDPOINTS", "DISK")
 
 
-def _lines(document: t.Mapping[str, t.Any]) -> list[str]:
+def _table(document: t.Mapping[str, t.Any]) -> list[str]:
     """Return the table for a terminal: only what needs a look, the worst first, each with why and what to do."""
     rows = [row for row in document["rows"] if _active(row)]
     cells = [
@@ -304,28 +300,16 @@ def _lines(document: t.Mapping[str, t.Any]) -> list[str]:
         )
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in (_HEADINGS, *cells)) for column in range(len(_HEADINGS))]
-    text = [_aligned(_HEADINGS, widths)] if rows else []
-    for row, line in zip(rows, cells):
-        text.append(_aligned(line, widths))
+    heading, *body = _lines.table(_HEADINGS, cells)
+    text = [heading] if rows else []
+    for row, line in zip(rows, body):
+        text.append(line)
         for finding in _active(row):
-            text += [f"    {finding['level']}: {_one_line(finding['text'])}", f"        {finding['cure']}"]
+            text += [f"    {finding['level']}: {_lines.one_line(finding['text'])}", f"        {finding['cure']}"]
     fine = len(document["rows"]) - len(rows)
     if fine:
-        text.append(f"{_counted(fine)} fine and not listed.")
+        text.append(f"{_lines.counted(fine, 'workstation')} {'is' if fine == 1 else 'are'} fine and not listed.")
     return [*text, *(change["text"] for change in document["changes"]), *document["notes"], _verdict(document)]
-
-
-def _aligned(line: t.Sequence[str], widths: t.Sequence[int]) -> str:
-    return "  ".join(word.ljust(width) for word, width in zip(line, widths)).rstrip()
-
-
-def _one_line(text: t.Any) -> str:
-    return " ".join(str(text).split())
-
-
-def _counted(count: int) -> str:
-    return "1 workstation is" if count == 1 else f"{count} workstations are"
 
 
 def _verdict(document: t.Mapping[str, t.Any]) -> str:
@@ -333,7 +317,7 @@ def _verdict(document: t.Mapping[str, t.Any]) -> str:
     told = ", ".join(f"{count} {state}" for state, count in document["counts"].items() if count)
     if not everything:
         return "No workstation was audited."
-    all_of_them = "1 workstation" if everything == 1 else f"{everything} workstations"
+    all_of_them = _lines.counted(everything, "workstation")
     if not somebody:
         return f"Nobody is needed: {all_of_them}, {told}."
     return f"{len(somebody)} of {all_of_them} {'needs' if len(somebody) == 1 else 'need'} somebody: {_named(somebody)}."
@@ -388,7 +372,7 @@ def _flat(row: Row) -> dict[str, t.Any]:
         "state": row["state"],
         "reachable": "yes" if row["reachable"] else "no",
         "findings": " ".join(finding["id"] for finding in _active(row)),
-        "what": " ".join(_one_line(finding["text"]) for finding in _active(row)),
+        "what": " ".join(_lines.one_line(finding["text"]) for finding in _active(row)),
         "config": config.get("status"),
         "mode": config.get("mode"),
         "config_age_days": row["config_age_days"],

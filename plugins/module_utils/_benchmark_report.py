@@ -14,14 +14,13 @@ from ansible_collections.budgetguard.techops.plugins.module_utils import (
     _benchmark,
     _catalog,
     _figures,
+    _lines,
     _matrix,
     _nim_request,
-    _price_report,
 )
 
 LEFT_OUT = "left_out"
 
-_ENDPOINT = ("url", "health_url", "infer_url", "auth")
 _SILENT_STATES = ("stopped", "stopping")
 _RIGHT = frozenset(("SECONDS", "PRICE IN USD"))
 _KEPT = (
@@ -149,7 +148,7 @@ def report(
     here = {target["target"]: target for target in _checked(targets)}
     return {
         "rows": rows,
-        "lines": _lines(rows),
+        "lines": _table(rows),
         "problems": [_sentence(row) for row in rows if row["result"] == _benchmark.FAILED or row.get("failed")],
         "document": _figures.merged(before, measured, lambda figure: _exists(figure, here)),
     }
@@ -188,9 +187,8 @@ def _exists(figure: Given, targets: t.Mapping[str, Given]) -> bool:
     )
 
 
-def _lines(rows: t.Sequence[Row]) -> list[str]:
+def _table(rows: t.Sequence[Row]) -> list[str]:
     headings = ("NODE", "TARGET", "TIER", "RESULT", "ASKED FOR", "SECONDS", "PRICE IN USD")
-    lines: list[str] = []
     order = sorted(rows, key=lambda row: (str(row["node"] or "").casefold(), str(row["target"])))
     cells = [
         (
@@ -204,15 +202,14 @@ def _lines(rows: t.Sequence[Row]) -> list[str]:
         )
         for row in order
     ]
-    table = _price_report.table(headings, cells, _RIGHT)
-    for row, line in zip([None, *order], table):
+    heading, *body = _lines.table(headings, cells, _RIGHT)
+    lines = [heading]
+    for row, line in zip(order, body):
         lines.append(line)
-        if row is None:
-            continue
         notes = [row.get("reason"), f"no price: {row['why']}" if row.get("why") else None]
         if row["result"] == _benchmark.MEASURED and row["busy"] is None:
             notes.append(f"whether somebody else used it is not known: {row['busy_reason']}")
-        lines += [f"    {' '.join(str(note).split())}" for note in notes if note]
+        lines += [f"    {_lines.one_line(note)}" for note in notes if note]
     counts = [(name, sum(row["result"] == name for row in rows)) for name in (*_benchmark.RESULTS, LEFT_OUT)]
     told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts if count)
     return [*lines, f"{told or 'nothing to measure'}."]
@@ -220,7 +217,7 @@ def _lines(rows: t.Sequence[Row]) -> list[str]:
 
 def _sentence(row: Row) -> str:
     what = " on ".join(str(row[key]) for key in ("node", "target") if row[key])
-    return f"{what}: {' '.join(str(row['reason']).split())}"
+    return f"{what}: {_lines.one_line(row['reason'])}"
 
 
 # ---- before a request runs -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import datetime
 import io
 import typing as t
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _report, _usage
+from ansible_collections.budgetguard.techops.plugins.module_utils import _lines, _report, _usage
 from ansible_collections.budgetguard.techops.plugins.module_utils._costs import (
     BILLED,
     ESTIMATE,
@@ -52,7 +52,7 @@ def told(read: Read, now: float) -> Row:
     document = {"format": FORMAT, "version": VERSION, **costs(read, now)}
     return {
         "document": document,
-        "lines": _lines(document),
+        "lines": _tables(document),
         "csv": _csv(document),
         "tab": _tab(document, Month(now)),
         "summary": {
@@ -64,26 +64,18 @@ def told(read: Read, now: float) -> Row:
 # ---- for a terminal --------------------------------------------------------------------------------------------------
 
 _HEADINGS = ("NODE", "TARGET", "TODAY", "MONTH", "ESTIMATED", "FORECAST", "IDLE")
-_NUMBERS_FROM = 2
+_NUMBERS = _HEADINGS[2:]
 
 
-def _lines(document: Row) -> list[str]:
+def _tables(document: Row) -> list[str]:
     """Return the tables of nodes and budgets. They have to be narrow: Ansible breaks lines of more than 80 letters."""
-    table = [_HEADINGS, *(_cells(row, document["idle"]) for row in document["rows"])]
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADINGS))]
     text = [
         f"Costs of {document['month']} in {document['currency']}, {_billed_until(document)}.",
         "ESTIMATED is part of MONTH and not billed yet.",
         f"FORECAST is for the month's end, {FORECASTS[RUNNING]}, by list prices.",
         "",
     ]
-    text += [
-        "  ".join(
-            word.rjust(width) if column >= _NUMBERS_FROM else word.ljust(width)
-            for column, (word, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in table
-    ]
+    text += _lines.table(_HEADINGS, [_cells(row, document["idle"]) for row in document["rows"]], _NUMBERS)
     text += [_total_line(document), ""]
     text += [_budget_line(row) for row in document["budgets"]] or ["There is no budget (guard_budgets)."]
     text += [_idle_line(document["idle"], document["currency"]), *document["notes"]]
@@ -178,7 +170,7 @@ def _budget_line(row: Row) -> str:
 def _idle_line(idle: Row, currency: str) -> str:
     if not idle["nims"]:
         return "No NIM is known to run now."
-    unknown = f" Of {_counted(idle['unknown'], 'NIM')} it is not known." if idle["unknown"] else ""
+    unknown = f" Of {_lines.counted(idle['unknown'], 'NIM')} it is not known." if idle["unknown"] else ""
     if idle["idle_share"] is None:
         return f"Idle time of the NIMs that run now is not known.{unknown if idle['known'] else ''}"
     cost = ""
@@ -186,10 +178,6 @@ def _idle_line(idle: Row, currency: str) -> str:
         cost = f", about {idle['idle_cost']:,.2f} {currency} by list prices"
     least = "at least " if idle["at_least"] else ""
     return f"NIMs that run now were idle for {least}{100 * idle['idle_share']:.0f} % of their time{cost}.{unknown}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _csv(document: Row) -> str:
@@ -579,15 +567,16 @@ _ALLOCATION = (
 
 def _methods(document: Row) -> list[str]:
     """Say how the figures are made."""
-    text = _METHODS.format(billed=_billed_until(document), days=_counted(document["pace_days"], "day"), **FORECASTS)
-    items = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    days = _lines.counted(document["pace_days"], "day")
+    text = _METHODS.format(billed=_billed_until(document), days=days, **FORECASTS)
+    items = [_lines.one_line(paragraph) for paragraph in text.split("\n\n")]
     if document["allocations"]:
         items.append(_ALLOCATION)
     for call in document["calls"]:
         cost = "what that costs is not known"
         if call.get("cost_usd") is not None:
             cost = f"{call['cost_usd']:.2f} USD"
-        items.append(f"Reading {call['provider']} took {_counted(int(call['calls']), 'call')}: {cost}.")
+        items.append(f"Reading {call['provider']} took {_lines.counted(int(call['calls']), 'call')}: {cost}.")
     return items
 
 

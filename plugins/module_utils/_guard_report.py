@@ -12,14 +12,13 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _guard, _guard_policy, _looks, _usage
+from ansible_collections.budgetguard.techops.plugins.module_utils import _guard, _guard_policy, _lines, _looks, _usage
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HOSTED_TIER
 
 Mapping = t.Mapping[str, t.Any]
 Row = dict[str, t.Any]
 
 _HEADINGS = ("NODE", "TARGET", "TIER", "DECISION", "IDLE SINCE", "SAVES PER HOUR", "REASON")
-_RIGHT = _HEADINGS.index("SAVES PER HOUR")
 _ORDER = (_guard.STOP, _guard.WARN, _guard.KEEP)
 _SAMPLED = {
     "azure_monitor": "the GPU's use is a sample twice a minute or so, and a short request may fall between them",
@@ -102,7 +101,7 @@ def decided(read: Read, policies: t.Mapping[str, _guard.Policy], now: float) -> 
         "stops": [row for row in rows if row["decision"] == _guard.STOP],
         "unread": unread,
         "notes": notes,
-        "lines": [*_lines(rows, now), *notes],
+        "lines": [*_table(rows, now), *notes],
     }
 
 
@@ -284,22 +283,14 @@ def _log_notes(usages: t.Mapping[str, Mapping], names: t.AbstractSet[str]) -> li
     return notes
 
 
-def _lines(rows: t.Sequence[Row], now: float) -> list[str]:
+def _table(rows: t.Sequence[Row], now: float) -> list[str]:
     """Return the table, one line a NIM, and a sum below it."""
-    table = [_HEADINGS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADINGS))]
-    text = [
-        "  ".join(
-            word.rjust(width) if column == _RIGHT else word.ljust(width)
-            for column, (word, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in table
-    ]
+    text = _lines.table(_HEADINGS, [_cells(row) for row in rows], ("SAVES PER HOUR",))
     counts = {action: sum(row["decision"] == action for row in rows) for action in _ORDER}
     unknown = sum(not row["known"] for row in rows)
     stops = [row for row in rows if row["decision"] == _guard.STOP]
     text.append(
-        f"{_counted(len(rows), 'NIM')} switched on at {_usage.iso(now)}: {counts[_guard.STOP]} to stop, "
+        f"{_lines.counted(len(rows), 'NIM')} switched on at {_usage.iso(now)}: {counts[_guard.STOP]} to stop, "
         f"{counts[_guard.WARN]} to look at, {counts[_guard.KEEP]} kept, of {unknown} the use is not known."
         f"{_saved(stops)}"
     )
@@ -317,7 +308,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row["decision"] if row["known"] else f"{row['decision']} (not known)",
         row["idle_since"] or "-",
         saves,
-        " ".join(row["reason"].split()),
+        _lines.one_line(row["reason"]),
     )
 
 
@@ -329,11 +320,7 @@ def _saved(stops: t.Sequence[Row]) -> str:
     without = sum(row["hourly"] is None for row in stops)
     told_of = " and ".join(f"{amount:.2f} {currency}" for currency, amount in sorted(sums.items()))
     text = f" The stops save {told_of} per hour." if sums else ""
-    return f"{text} Of {_counted(without, 'stop')} the price is not known." if without else text
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{text} Of {_lines.counted(without, 'stop')} the price is not known." if without else text
 
 
 __all__ = ("GuardError", "Read", "decided", "policies_of", "spend_of", "told")

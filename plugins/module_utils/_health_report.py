@@ -12,6 +12,8 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _lines
+
 STOPPED = "stopped"
 FAILED = "failed"
 UNREADABLE = "unreadable"
@@ -37,7 +39,7 @@ METRICS = "budgetguard_nim"
 """How the names of the Prometheus metrics begin."""
 
 _SILENT_STATES = ("stopped", "stopping")
-_HEADINGS = {"node": "NODE", "target": "TARGET", "gpu_tier": "TIER", "result": "RESULT", "latency": "LATENCY"}
+_HEADINGS = ("NODE", "TARGET", "TIER", "RESULT", "LATENCY")
 
 
 class HealthError(ValueError):
@@ -97,7 +99,7 @@ def report(
         "problems": problems,
         "warnings": _certificates(rows, now, certificate_days),
         "rows": rows,
-        "lines": _lines(rows),
+        "lines": _table(rows),
         "prometheus": _prometheus(rows, targets, now),
     }
 
@@ -176,7 +178,7 @@ def _row(
 
 def _sentence(row: t.Mapping[str, t.Any]) -> str:
     what = " on ".join(str(row[key]) for key in ("node", "target") if row[key])
-    return f"{what}: {row['result'].replace('_', ' ')}: {_one_line(row['reason'] or 'no reason was given')}"
+    return f"{what}: {row['result'].replace('_', ' ')}: {_lines.one_line(row['reason'] or 'no reason was given')}"
 
 
 def _certificates(rows: t.Sequence[t.Mapping[str, t.Any]], now: datetime.datetime, days: int) -> list[str]:
@@ -185,30 +187,23 @@ def _certificates(rows: t.Sequence[t.Mapping[str, t.Any]], now: datetime.datetim
     return [f"the certificate of {url} ends on {end[:10]}" for url, end in sorted(ends.items()) if end < limit]
 
 
-def _lines(rows: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+def _table(rows: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     """Return a table for people: what needs attention on top, its reason on the line below."""
-    cells = [dict(_HEADINGS)] + [_cells(row) for row in rows]
-    widths = {key: max(len(cell[key]) for cell in cells) for key in _HEADINGS}
-    text = ["  ".join(cells[0][key].ljust(widths[key]) for key in _HEADINGS).rstrip()]
-    for row, cell in zip(rows, cells[1:]):
-        text.append("  ".join(cell[key].ljust(widths[key]) for key in _HEADINGS).rstrip())
+    heading, *body = _lines.table(_HEADINGS, [_cells(row) for row in rows])
+    text = [heading]
+    for row, line in zip(rows, body):
+        text.append(line)
         if row["reason"]:
-            text.append(f"    why: {_one_line(row['reason'])}")
+            text.append(f"    why: {_lines.one_line(row['reason'])}")
     counts = [(result, sum(row["result"] == result for row in rows)) for result in ORDER]
     told = ", ".join(f"{count} {result.replace('_', ' ')}" for result, count in counts if count)
     return [*text, f"{told or 'nothing to check'}."]
 
 
-def _cells(row: t.Mapping[str, t.Any]) -> dict[str, str]:
-    latency = row["latency_ms"]
-    values = {
-        "node": row["node"],
-        "target": row["target"],
-        "gpu_tier": row["gpu_tier"],
-        "result": row["result"].replace("_", " "),
-        "latency": None if latency is None else f"{latency:.0f} ms",
-    }
-    return {key: str(value) if value else "-" for key, value in values.items()}
+def _cells(row: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    latency = None if row["latency_ms"] is None else f"{row['latency_ms']:.0f} ms"
+    values = (row["node"], row["target"], row["gpu_tier"], row["result"].replace("_", " "), latency)
+    return tuple(str(value) if value else "-" for value in values)
 
 
 def _prometheus(
@@ -265,10 +260,6 @@ def _labels(labels: t.Mapping[str, t.Any]) -> str:
 def _unix(moment: str) -> float:
     # Before Python 3.11 fromisoformat does not know the Z.
     return datetime.datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
-
-
-def _one_line(text: t.Any) -> str:
-    return " ".join(str(text).split())
 
 
 __all__ = ("METRICS", "ORDER", "PROBLEMS", "HealthError", "endpoints", "report")

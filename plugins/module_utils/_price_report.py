@@ -13,7 +13,7 @@ import io
 import typing as t
 from decimal import Decimal
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _price_book, _price_compare, _pricing
+from ansible_collections.budgetguard.techops.plugins.module_utils import _lines, _price_book, _price_compare, _pricing
 
 COLUMNS = (
     "node",
@@ -238,7 +238,7 @@ def _nim_lines(prices: t.Sequence[Row]) -> list[str]:
         )
         for row in prices
     ]
-    return table(headings, rows)
+    return _lines.table(headings, rows, _RIGHT)
 
 
 def _machine(row: Row) -> str:
@@ -265,7 +265,7 @@ def _target_lines(targets: t.Sequence[Row]) -> list[str]:
         )
         for row in targets
     ]
-    return table(headings, rows)
+    return _lines.table(headings, rows, _RIGHT)
 
 
 def _stopped(row: Row) -> str:
@@ -292,7 +292,7 @@ def _choice_lines(choices: t.Sequence[Row], left_out: t.Sequence[Row]) -> list[s
             for row in mine
         ]
         lines += ["", f"{node}, the cheapest first:" if rows else f"{node}: there is no choice."]
-        lines += table(headings, rows) if rows else []
+        lines += _lines.table(headings, rows, _RIGHT) if rows else []
         lines += [_left_out_line(row) for row in left_out if row["node"] == node]
     return lines
 
@@ -306,19 +306,6 @@ def _money(value: float | None, places: int, incomplete: bool = False) -> str:
     if value is None:
         return "-"
     return f"{'> ' if incomplete else ''}{value:,.{places}f}"
-
-
-def table(headings: t.Sequence[str], rows: t.Sequence[t.Sequence[str]], right: t.Container[str] = _RIGHT) -> list[str]:
-    """Return lines with columns of equal width. Columns with a heading in ``right`` end at the same place."""
-    lines = [headings, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    return [
-        "  ".join(
-            word.rjust(width) if heading in right else word.ljust(width)
-            for heading, word, width in zip(headings, line, widths)
-        ).rstrip()
-        for line in lines
-    ]
 
 
 def _unknown_of(prices: t.Sequence[Row], targets: t.Sequence[Row]) -> list[str]:
@@ -353,7 +340,6 @@ __all__ = (
     "left_out_row",
     "nim_row",
     "old_prices",
-    "table",
     "target_row",
     "told",
 )

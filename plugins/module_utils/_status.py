@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _lines
+
 STATES = ("failed", "unreadable", "unknown", "starting", "stopping", "running", "stopped", "asleep")
 """The states of a row, the one that needs attention most first.
 
@@ -61,13 +63,12 @@ def rows(targets: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
 def lines(targets: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     """Return the same as lines of text with columns of equal width, without trailing blanks."""
     table = rows(targets)
-    cells = [dict(_HEADINGS)] + [_cells(row) for row in table]
-    widths = {key: max(len(cell[key]) for cell in cells) for key in _HEADINGS}
-    text = [_line(cells[0], widths)]
-    for row, cell in zip(table, cells[1:]):
-        text.append(_line(cell, widths))
+    heading, *body = _lines.table(tuple(_HEADINGS.values()), [_cells(row) for row in table])
+    text = [heading]
+    for row, line in zip(table, body):
+        text.append(line)
         if row["reason"]:
-            text.append(f"    why: {' '.join(str(row['reason']).split())}")
+            text.append(f"    why: {_lines.one_line(row['reason'])}")
     text.append(_summary(table))
     return text
 
@@ -103,7 +104,7 @@ def _order(row: t.Mapping[str, t.Any]) -> tuple[int, str, str, str]:
     return (STATES.index(row["state"]), str(row["target"]), str(row["node"] or "").casefold(), str(row["tier"]))
 
 
-def _cells(row: t.Mapping[str, t.Any]) -> dict[str, str]:
+def _cells(row: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     state = str(row["state"])
     if state in ("running", "starting", "failed") and row["replicas"]:
         # 1/1 says nothing; 1/2 does.
@@ -111,23 +112,19 @@ def _cells(row: t.Mapping[str, t.Any]) -> dict[str, str]:
         state += "" if running == row["replicas"] == 1 else f" {running}/{row['replicas']}"
     values = {key: row.get(key) for key in _HEADINGS}
     values["state"] = state
-    return {key: str(value) if value else "-" for key, value in values.items()}
-
-
-def _line(cell: t.Mapping[str, str], widths: t.Mapping[str, int]) -> str:
-    return "  ".join(cell[key].ljust(widths[key]) for key in _HEADINGS).rstrip()
+    return tuple(str(value) if value else "-" for value in values.values())
 
 
 def _summary(table: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     nims = [row for row in table if row["state"] not in _OF_TARGETS]
     counts = [(state, sum(1 for row in nims if row["state"] == state)) for state in STATES]
     parts = [f"{count} {state}" for state, count in counts if count]
-    text = "1 NIM" if len(nims) == 1 else f"{len(nims)} NIMs"
+    text = _lines.counted(len(nims), "NIM")
     text = f"{text}: {', '.join(parts)}." if parts else f"{text}."
     for state, verb in _OF_TARGETS.items():
         count = sum(1 for row in table if row["state"] == state)
         if count:
-            text += f" {count} {'target' if count == 1 else 'targets'} {verb[count > 1]}."
+            text += f" {_lines.counted(count, 'target')} {verb[count > 1]}."
     return text
 
 

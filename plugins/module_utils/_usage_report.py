@@ -12,6 +12,8 @@ import csv
 import io
 import typing as t
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _lines
+
 COLUMNS = (
     "period",
     "workstation",
@@ -29,7 +31,7 @@ COLUMNS = (
 
 _COUNTED = COLUMNS[4:]
 _HEADINGS = ("WORKSTATION", "NODE", "TARGET", "REQUESTS", "HOURS", "SHARE")
-_NUMBERS_FROM = 3
+_NUMBERS = _HEADINGS[3:]
 
 
 class UsageError(ValueError):
@@ -61,7 +63,7 @@ def merged(results: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
         "nodes": cells,
         "workstations": _shares(_summed(rows, ("workstation",))),
         "notes": notes,
-        "lines": _lines(cells, notes),
+        "lines": _table(cells, notes),
         "csv": _csv(rows),
     }
 
@@ -90,24 +92,16 @@ def _shares(rows: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     return sorted(told, key=lambda row: (-row["request_seconds"], [str(value) for value in row.values()]))
 
 
-def _lines(cells: t.Sequence[t.Mapping[str, t.Any]], notes: t.Sequence[str]) -> list[str]:
+def _table(cells: t.Sequence[t.Mapping[str, t.Any]], notes: t.Sequence[str]) -> list[str]:
     """Return the table for a terminal, with a sum below it."""
-    table = [_HEADINGS, *(_line_of(cell) for cell in cells)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADINGS))]
-    text = [
-        "  ".join(
-            word.rjust(width) if column >= _NUMBERS_FROM else word.ljust(width)
-            for column, (word, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in table
-    ]
+    text = _lines.table(_HEADINGS, [_line_of(cell) for cell in cells], _NUMBERS)
     workstations = len({cell["workstation"] for cell in cells})
     requests = sum(cell["requests"] for cell in cells)
     refused = sum(cell["refused"] for cell in cells)
     hours = sum(cell["request_seconds"] for cell in cells) / 3600
     text.append(
-        f"{_counted(workstations, 'workstation')}, {_counted(requests, 'request')} in {hours:.2f} hours of work, "
-        f"{refused} refused."
+        f"{_lines.counted(workstations, 'workstation')}, {_lines.counted(requests, 'request')} "
+        f"in {hours:.2f} hours of work, {refused} refused."
     )
     return [*text, *notes]
 
@@ -116,10 +110,6 @@ def _line_of(cell: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     share = "-" if cell["share"] is None else f"{100 * cell['share']:.1f} %"
     hours = f"{cell['request_seconds'] / 3600:.2f}"
     return str(cell["workstation"]), str(cell["node"]), str(cell["target"]), str(cell["requests"]), hours, share
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _csv(rows: t.Sequence[t.Mapping[str, t.Any]]) -> str:

@@ -16,6 +16,7 @@ import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _lines
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     MissingLibraryError,
@@ -99,7 +100,7 @@ class Phase:
         """Return it as one line."""
         if self.detail is None:
             return self.words
-        text = " ".join(self.detail.split())
+        text = _lines.one_line(self.detail)
         return f"{self.words}: {text}" if self.words == FAILED else f"{self.words} ({text})"
 
 
@@ -348,7 +349,7 @@ class Waiter:
                 self._say(f"{nim.label} on {target.name}: {FAILED}: {reading.error}")
             return
         if reading.error is not None and target.error is None:
-            self._say(f"{target.name} cannot be read now and is tried again: {_one_line(reading.error)}")
+            self._say(f"{target.name} cannot be read now and is tried again: {_lines.one_line(reading.error)}")
         elif reading.error is None and target.error is not None:
             self._say(f"{target.name} can be read again")
         target.error = reading.error
@@ -406,7 +407,7 @@ class Waiter:
             last = f"last: {nim.phase}"
         else:
             last = "nothing is known about it" if target.error is None else "nothing could be read"
-        unread = f"; {target.name} cannot be read: {_one_line(target.error)}" if target.error is not None else ""
+        unread = f"; {target.name} cannot be read: {_lines.one_line(target.error)}" if target.error is not None else ""
         return f"not ready after {self._timeout:g} s; {last}{unread}"
 
     def problems(self) -> dict[str, list[str]]:
@@ -416,7 +417,7 @@ class Waiter:
             for nim in target.nims:
                 text = self._too_late(target, nim) if nim.is_open else nim.error or not_ready(nim.status, self._timeout)
                 if text is not None:
-                    found.setdefault(target.name, []).append(f"{nim.label}: {_one_line(text)}")
+                    found.setdefault(target.name, []).append(f"{nim.label}: {_lines.one_line(text)}")
         return found
 
 
@@ -445,10 +446,6 @@ def _some(names: t.Sequence[str]) -> str:
     """List names, of many only the first ones."""
     rest = len(names) - NAMES_AT_ONCE
     return ", ".join(names) if rest <= 0 else f"{', '.join(names[:NAMES_AT_ONCE])} and {rest} more"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def nims_of(expected: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]) -> dict[str, list[Nim]]:
