@@ -390,17 +390,6 @@ _TLS_DEFAULTS = """\
 """
 
 
-def usage_fields(line: str) -> dict[str, t.Any] | None:
-    """Return one line of the usage log as data; None for what HAProxy says about itself."""
-    if not line.startswith("{"):
-        return None
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) and set(found) == set(USAGE_FIELDS) else None
-
-
 def denied_file(denied: t.Mapping[str, t.Any] | None) -> str:
     """Return the deny list as HAProxy reads it.
 

@@ -105,7 +105,7 @@ def report(
             images = list(pool.map(lambda image: services.image(image, ngc_api_key), wanted.images))
         checked = [future.result() for future in repositories]
     token_valid, account = _token(services, hf_token, checked)
-    parts = _Parts(wanted, key, images, checked, token_valid, account, bool(hf_token))
+    parts = _Parts(wanted, key, images, checked, token_valid, account)
     return {
         "ngc_key": parts.ngc_key(),
         "images": parts.image_list(),
@@ -142,7 +142,6 @@ class _Parts:
     repositories: t.Sequence[_registry.RepositoryCheck]
     token_valid: bool | None
     account: str | None
-    token_given: bool
 
     def ngc_key(self) -> dict[str, t.Any]:
         """Return what is known about the NGC key."""

@@ -30,7 +30,6 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers imp
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_settings import HF_KEY, NGC_KEY
 
 INSTALLER, README = "install.py", "README.txt"
-ARCHITECTURES = ("amd64", "arm64")
 _HIGHEST_PORT = 65535
 
 

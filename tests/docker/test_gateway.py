@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.budgetguard.techops.plugins.module_utils import _ca, _gateway, _tokens
+from ansible_collections.budgetguard.techops.plugins.module_utils import _ca, _tokens
 from tests.docker.engine import Engine
 from tests.docker.studio import NAME, OTHER, Studio
 from tests.ports import free_port
-from tests.unit.gateway.running import HAPROXY, until
+from tests.unit.gateway.running import HAPROXY, until, usage_lines
 
 STUDIO = "example-studio"
 GATEWAY = "budgetguard-gateway"
@@ -129,12 +129,11 @@ def test_the_life_of_a_gateway(guarded: Guarded, engine: Engine) -> None:
     assert engine.inspect(GATEWAY)["Id"] == info["Id"], "it was told to load its files and not made anew"
     assert guarded.deploy(gateway_only=True)["changed"] is False
 
-    def usage() -> list[dict[str, t.Any] | None]:
-        lines = engine.docker("logs", GATEWAY).splitlines()
-        return [line for line in map(_gateway.usage_fields, lines) if line is not None]
+    def usage() -> list[dict[str, t.Any]]:
+        return usage_lines(engine.docker("logs", GATEWAY))
 
     until(lambda: len(usage()) == 5)
-    seen = [(line["workstation"], line["target"], line["status"]) for line in usage() if line]
+    seen = [(line["workstation"], line["target"], line["status"]) for line in usage()]
     assert seen[:2] == [("-", "gpu-box-1", 401), ("ws-07", "gpu-box-1", 200)]
     key_line = guarded.gateway["private_key"].splitlines()[1]
     for place in (guarded.studio.printed, str(info), engine.docker("logs", GATEWAY)):

@@ -26,31 +26,13 @@ class GatewayWriter(Writer):
     """Carries out steps on one target, those of its gateway among them."""
 
     def _create_gateway_target_group(self, step: Step) -> None:
-        answer = self.session.call(
-            "elbv2",
-            "create_target_group",
-            f"create the target group {step.name}",
-            conflicts=["DuplicateTargetGroupName"],
-            Name=step.name,
-            Protocol="HTTP",
+        self._make_target_group(
+            step,
+            objects.shared_tags(self.names),
+            drain_seconds=_gateway.REQUEST_SECONDS,
             Port=_gateway.PORT,
-            VpcId=self._fact("load_balancer", self.names.load_balancer, "vpc_id"),
             TargetType="ip",
-            Tags=objects.upper_tags(objects.shared_tags(self.names)),
             **objects.gateway_target_group(),
-        )["TargetGroups"][0]
-        self.facts[("gateway_target_group", step.name)] = {"arn": answer["TargetGroupArn"]}
-        self._drain_for(step.name, _gateway.REQUEST_SECONDS)
-
-    def _drain_for(self, group: str, seconds: int) -> None:
-        """Say for how long a copy that goes may still work on its requests."""
-        self.session.call(
-            "elbv2",
-            "modify_target_group_attributes",
-            f"set how long {group} drains",
-            ["TargetGroupNotFound"],
-            TargetGroupArn=self._fact("gateway_target_group", group, "arn"),
-            Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": str(seconds)}],
         )
 
     _update_gateway_target_group = Writer._update_target_group
@@ -162,7 +144,7 @@ class GatewayWriter(Writer):
         doing = "delete the service of the gateway"
         gone = ["ServiceNotFoundException", "ServiceNotActiveException", "ClusterNotFoundException"]
         if ("gateway_target_group", self.names.gateway_target_group) in self.facts:
-            self._drain_for(self.names.gateway_target_group, 0)
+            self._drain_for("gateway_target_group", self.names.gateway_target_group, 0)
         self.session.call(
             "ecs", "delete_service", doing, gone, cluster=self.names.cluster, service=step.name, force=True
         )

@@ -645,7 +645,16 @@ class Writer:
                 self.session.call("ecs", "deregister_task_definition", doing, taskDefinition=arn)
 
     def _create_target_group(self, step: Step) -> None:
-        item = _wanted(step)
+        self._make_target_group(
+            step,
+            objects.nim_tags(self.names, _wanted(step)),
+            drain_seconds=30,
+            Port=objects.CONTAINER_PORT,
+            TargetType="instance",
+            **objects.target_group(),
+        )
+
+    def _make_target_group(self, step: Step, tags: dict[str, str], drain_seconds: int, **body: t.Any) -> None:
         answer = self.session.call(
             "elbv2",
             "create_target_group",
@@ -653,19 +662,22 @@ class Writer:
             conflicts=["DuplicateTargetGroupName"],
             Name=step.name,
             Protocol="HTTP",
-            Port=objects.CONTAINER_PORT,
             VpcId=self._fact("load_balancer", self.names.load_balancer, "vpc_id"),
-            TargetType="instance",
-            Tags=objects.upper_tags(objects.nim_tags(self.names, item)),
-            **objects.target_group(),
+            Tags=objects.upper_tags(tags),
+            **body,
         )["TargetGroups"][0]
-        self.facts[("target_group", step.name)] = {"arn": answer["TargetGroupArn"]}
+        self.facts[(step.kind, step.name)] = {"arn": answer["TargetGroupArn"]}
+        self._drain_for(step.kind, step.name, drain_seconds)
+
+    def _drain_for(self, kind: str, group: str, seconds: int) -> None:
+        """Say for how long a copy that goes may still work on its requests."""
         self.session.call(
             "elbv2",
             "modify_target_group_attributes",
-            f"set how long {step.name} drains",
-            TargetGroupArn=answer["TargetGroupArn"],
-            Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "30"}],
+            f"set how long {group} drains",
+            ["TargetGroupNotFound"],
+            TargetGroupArn=self._fact(kind, group, "arn"),
+            Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": str(seconds)}],
         )
 
     def _update_target_group(self, step: Step) -> None:

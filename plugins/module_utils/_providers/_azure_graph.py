@@ -29,10 +29,7 @@ try:
     from azure.core.pipeline.policies import RetryPolicy, UserAgentPolicy
     from azure.core.rest import HttpRequest
 except ImportError:
-    # AzureSession says what is missing.
-    HAS_AZURE_CORE = False
-else:
-    HAS_AZURE_CORE = True
+    pass  # AzureSession says what is missing.
 
 PUBLIC = "https://graph.microsoft.com"
 FORBIDDEN = (

@@ -9,6 +9,7 @@ What is in the cluster is the same on every cloud, see ``kubernetes.py``.
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Wanted
@@ -34,13 +35,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._cl
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_objects import KubeSettings
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.kubernetes import KubernetesProvider
 
-try:
+with contextlib.suppress(ImportError):  # AzureSession says what is missing.
     from azure.core import MatchConditions
-except ImportError:
-    # AzureSession says what is missing.
-    HAS_AZURE_CORE = False
-else:
-    HAS_AZURE_CORE = True
 
 DEVICE_PLUGIN_IMAGE = "nvcr.io/nvidia/k8s-device-plugin:v0.18.0"
 """The version in Microsoft's own instructions for GPU pools (learn.microsoft.com/azure/aks/use-nvidia-gpu)."""

@@ -99,8 +99,7 @@ class Haproxy:
         return self._usage()
 
     def _usage(self) -> list[dict[str, t.Any]]:
-        lines = [_gateway.usage_fields(line) for line in self.log.read_text("utf-8").splitlines()]
-        return [line for line in lines if line is not None]
+        return usage_lines(self.log.read_text("utf-8"))
 
     def reload(self, **changed: t.Any) -> None:
         """Do what happens on a Docker host after a file has changed, and wait until it holds."""
@@ -119,6 +118,11 @@ class Haproxy:
     @property
     def mark(self) -> str:
         return f"generation-{self.generation}"
+
+
+def usage_lines(log: str) -> list[dict[str, t.Any]]:
+    """Return the lines of requests as data, without what HAProxy says about itself and a line it is still writing."""
+    return [json.loads(line) for line in log.splitlines() if line.startswith("{") and line.endswith("}")]
 
 
 def _read(answer: http.client.HTTPResponse) -> Answer:
