@@ -169,17 +169,17 @@ def _use(
     history = None if begins is None or since is None else max(begins, since)
     if own is not None and own.get("source") not in (None, _usage.LOG):
         # A cloud's metrics, because the log is not known as a whole.
-        last = _usage.moment(own["last_use_at"])
-        if own["source"] in _SAMPLED:
-            return _guard.Use(last_use=last, problem=_SAMPLED[own["source"]], in_flight=in_flight, in_flight_why=why)
-        return _guard.Use(
-            last_use=last,
+        source = str(own["source"])
+        use = _guard.Use(
+            last_use=_usage.moment(own["last_use_at"]), in_flight=in_flight, in_flight_why=why, source=source
+        )
+        if source in _SAMPLED:
+            return dataclasses.replace(use, problem=_SAMPLED[source])
+        return dataclasses.replace(
+            use,
             known_since=_usage.moment(own["idle_since"]),
             settled_until=_usage.moment(own["settled_until"]),
             unbroken=True,
-            in_flight=in_flight,
-            in_flight_why=why,
-            source=str(own["source"]),
         )
     return _guard.Use(
         last_use=None if own is None else _usage.moment(own["last_use_at"]),
@@ -209,7 +209,7 @@ def _or_looks(
     found = _looks.usage_of(looks, nim.target, deployment.get("endpoint"))
     if found is None:
         return use
-    if use.problem in _SAMPLED.values() and use.last_use is not None:
+    if use.source in _SAMPLED and use.last_use is not None:
         found["last_use"] = max(use.last_use, found["last_use"] or 0.0)
     return dataclasses.replace(use, **found, unbroken=True, used_hours=frozenset(), history_since=None)
 
