@@ -12,7 +12,6 @@ A NIM is ready when ``/v1/health/ready`` answers 200; its body says nothing cert
 from __future__ import annotations
 
 import datetime
-import json
 import re
 import typing as t
 import urllib.parse
@@ -180,7 +179,7 @@ class Prober:
             answer = self._client.request("GET", f"{base}{METADATA_PATH}", headers)
         except _http.HttpError:
             return {}
-        content = _json_object(answer) if answer.status == 200 else {}
+        content = answer.json_object() if answer.status == 200 else {}
         listed = content.get("modelInfo")
         models = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
         name = next((str(item["shortName"]) for item in models if item.get("shortName")), None)
@@ -344,14 +343,6 @@ def _is_same_model(expected: str, item: t.Mapping[str, t.Any]) -> bool:
 
 def _comparable(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _json_object(answer: _http.Answer) -> dict[str, t.Any]:
-    try:
-        value = json.loads(answer.body)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 __all__ = (

@@ -15,6 +15,7 @@ import base64
 import dataclasses
 import http.client
 import io
+import json
 import queue
 import socket
 import ssl
@@ -56,6 +57,14 @@ class Answer:
     body: bytes
     seconds: float
     certificate_ends: float | None = None
+
+    def json_object(self) -> dict[str, t.Any]:
+        """Return the JSON object of the body; an empty one where it has none."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
 
 class Client:

@@ -22,7 +22,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
-import json
 import re
 import time
 import typing as t
@@ -149,7 +148,7 @@ class Services:
         expires_at = _moment(details.get("expiryDate"))
         if answer.status != 200:
             return KeyCheck(False, _refusal(answer, details, expires_at, key), expires_at=expires_at)
-        said = _mapping(answer)
+        said = answer.json_object()
         user: t.Any = said.get("user") if isinstance(said.get("user"), dict) else {}
         kinds = {"PERSONAL_KEY": PERSONAL, "SERVICE_KEY": SERVICE}
         return KeyCheck(
@@ -167,12 +166,12 @@ class Services:
             answer = self._ask("POST", f"{NGC_API}/v3/keys/get-sak-info", _FORM, form)
         except _UnansweredError:
             return {}
-        record = _mapping(answer).get("apiKey") if answer.status == 200 else None
+        record = answer.json_object().get("apiKey") if answer.status == 200 else None
         return record if isinstance(record, dict) else {}
 
     def _legacy_key(self, key: str) -> KeyCheck:
         answer = self._ask("GET", f"{NGC_LOGIN}/token?service=ngc", _basic(key))
-        if answer.status == 200 and _mapping(answer).get("token"):
+        if answer.status == 200 and answer.json_object().get("token"):
             return KeyCheck(True, kind=LEGACY)
         if answer.status in (401, 403):
             return KeyCheck(False, "NVIDIA does not know this key; new ones begin with nvapi-", kind=LEGACY)
@@ -202,7 +201,7 @@ class Services:
             login = self._ask("GET", _token_url(answer, reference), _basic(key))
             if login.status != 200:
                 return _image_verdict(image, login)
-            token = _mapping(login).get("token") or _mapping(login).get("access_token")
+            token = login.json_object().get("token") or login.json_object().get("access_token")
             # A token alone proves nothing: the registry gives one to everybody. The manifest decides.
             bearer = {"Authorization": f"Bearer {token}"}
             answer = self._ask("HEAD", url, {**accept, **bearer})
@@ -217,7 +216,7 @@ class Services:
             answer = self._ask("GET", url, bearer)
         except _UnansweredError:
             return f"there is no {reference.kind} {reference.version}"
-        tags = [str(tag) for tag in _mapping(answer).get("tags") or ()] if answer.status == 200 else []
+        tags = [str(tag) for tag in answer.json_object().get("tags") or ()] if answer.status == 200 else []
         if not tags:
             return f"{reference.registry} has no such image; is the path right?"
         newest = ", ".join(sorted(tags, key=_natural, reverse=True)[:_TAGS_NAMED])
@@ -248,7 +247,7 @@ class Services:
         except _UnansweredError:
             return None, None
         if answer.status == 200:
-            return True, _text(_mapping(answer).get("name"))
+            return True, _text(answer.json_object().get("name"))
         return (False if answer.status in (401, 403) else None), None
 
     # -- one call ------------------------------------------------------------------------------------------------------
@@ -281,7 +280,7 @@ class _UnansweredError(Exception):
 
 def _refusal(answer: _http.Answer, details: t.Mapping[str, t.Any], expires_at: str | None, key: str) -> str:
     """Say why NVIDIA does not accept a key, as far as it says so itself."""
-    status = _mapping(answer).get("requestStatus")
+    status = answer.json_object().get("requestStatus")
     said = str(status.get("statusDescription") or "") if isinstance(status, dict) else ""
     said = " ".join(said.replace(key, "***").split())[:200].rstrip(".")
     state = str(details.get("status") or "").upper()
@@ -372,15 +371,6 @@ def _repository_verdict(name: str, answer: _http.Answer) -> RepositoryCheck:
     else:
         reason = f"the token has no right to read it; see {HUGGING_FACE}/{name}"
     return RepositoryCheck(name, False, reason, True)
-
-
-def _mapping(answer: _http.Answer) -> dict[str, t.Any]:
-    """Return the JSON object of an answer; an empty one where it has none."""
-    try:
-        value = json.loads(answer.body)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _basic(key: str) -> dict[str, str]:

@@ -130,14 +130,14 @@ def tiles(block: Block, _name: str) -> Markup:
             tag("span", item.get("label"), class_="label"),
             class_=f"is-{item['state']}" if item.get("state") in STATES else None,
         )
-        for item in _list(block, "items")
+        for item in list_of(block, "items")
     ]
     return tag("ul", *items, class_="tiles")
 
 
 def notes(block: Block, _name: str) -> Markup:
     """Return a few sentences. C(title), C(items)."""
-    items = [tag("li", item) for item in _list(block, "items")]
+    items = [tag("li", item) for item in list_of(block, "items")]
     return join([_title(block), tag("ul", *items, class_="notes")])
 
 
@@ -152,7 +152,7 @@ def table(block: Block, name: str) -> Markup:
     * a mapping of C(text), C(sort) (what it is sorted by) and C(state)
     * for C(findings), a list of C(state), C(text) and C(cure)
     """
-    columns, rows = _list(block, "columns"), _list(block, "rows")
+    columns, rows = list_of(block, "columns"), list_of(block, "rows")
     head = tag("tr", *(_heading(column) for column in columns))
     body = [
         tag(
@@ -237,7 +237,8 @@ def _title(block: Block) -> Markup | None:
     return tag("h3", block["title"]) if block.get("title") else None
 
 
-def _list(block: Block, key: str) -> list[t.Any]:
+def list_of(block: Block, key: str) -> list[t.Any]:
+    """Return a list that a block must have. Raises ReportError."""
     found = block.get(key)
     if not isinstance(found, (list, tuple)):
         raise ReportError(f"{key} must be a list")
@@ -393,6 +394,7 @@ __all__ = (
     "check_tab",
     "escaped",
     "join",
+    "list_of",
     "mark",
     "page",
     "state_label",

@@ -40,7 +40,7 @@ _COUNTED = ("deployed", "pending", "failed", "none")
 
 def board(block: Block, name: str) -> Markup:
     """Return the matrix with its checkboxes, and what is chosen with them."""
-    nodes, targets, cells = (_list(block, key) for key in ("nodes", "targets", "cells"))
+    nodes, targets, cells = (_report.list_of(block, key) for key in ("nodes", "targets", "cells"))
     if len(cells) != len(nodes) or any(len(row) != len(targets) for row in cells):
         raise ReportError("cells must have a row for each node and a cell for each target")
     title = str(block.get("title") or "Board")
@@ -288,7 +288,7 @@ def _outputs(name: str) -> Markup:
 
 def endpoints(block: Block, name: str) -> Markup:
     """Return the endpoints of each node, with buttons to copy and to save."""
-    groups, downloads = _list(block, "groups"), _list(block, "downloads")
+    groups, downloads = _report.list_of(block, "groups"), _report.list_of(block, "downloads")
     buttons = [
         tag(
             "button",
@@ -324,7 +324,7 @@ _ENDPOINT_COLUMNS = ("Target", "GPU tier", "Endpoint", "Form", "Login", "Price",
 
 
 def _group(group: Block, name: str) -> Markup:
-    rows = [_endpoint(entry, f"{name}-{number}") for number, entry in enumerate(_list(group, "endpoints"))]
+    rows = [_endpoint(entry, f"{name}-{number}") for number, entry in enumerate(_report.list_of(group, "endpoints"))]
     head = tag("tr", *(tag("th", text, scope="col") for text in _ENDPOINT_COLUMNS))
     table = tag("table", tag("caption", f"Endpoints of {group['node']}"), tag("thead", head), tag("tbody", *rows))
     region = tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=f"Endpoints of {group['node']}")
@@ -353,13 +353,6 @@ def _endpoint(entry: Block, name: str) -> Markup:
         tag("td", f"{price:,.2f} USD/h" if isinstance(price, (int, float)) else "-", class_="number"),
         tag("td", str(entry.get("deployed_at") or "-")[:16].replace("T", " ")),
     )
-
-
-def _list(block: Block, key: str) -> list[t.Any]:
-    found = block.get(key)
-    if not isinstance(found, (list, tuple)):
-        raise ReportError(f"{key} must be a list")
-    return list(found)
 
 
 EXTENSION = _report.Extension(kinds={"board": board, "endpoints": endpoints}, style=STYLE, script=SCRIPT)
