@@ -213,6 +213,8 @@ def test_public_needs_words_and_then_has_a_public_address(cluster: Cluster) -> N
     public = {"scheme": "public"}
     with pytest.raises(ValueError, match="allow_plain_http"):
         cluster.run(FLUX, settings=public)
+    with pytest.raises(ValueError, match="allow_public: true"):
+        cluster.run(FLUX, settings={"allowed_cidrs": ["0.0.0.0/0"]})
     assert cluster.writes() == []
     outcome = cluster.run(FLUX, settings={**public, "allow_plain_http": True})
     assert_fine(outcome)

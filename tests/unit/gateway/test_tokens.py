@@ -189,6 +189,12 @@ def test_openssl_takes_the_certificate_for_its_names_only(authority: tuple[str, 
     assert not verify("-verify_hostname", "other.studio.example")
 
 
+def test_the_certificate_of_a_gateway_signs_no_other(authority: tuple[str, str]) -> None:
+    certificate = x509.load_pem_x509_certificate(_ca.leaf(*authority, ["nims.studio.example"], NOW)[0].encode())
+    assert certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
+    assert certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign is False
+
+
 def test_the_authority_signs_nothing_when_it_has_ended(authority: tuple[str, str]) -> None:
     with pytest.raises(_ca.CaError, match="has ended"):
         _ca.leaf(*authority, ["nims.studio.example"], NOW + 3651 * DAY)

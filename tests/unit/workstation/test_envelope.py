@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import typing as t
 
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
@@ -174,13 +175,15 @@ def test_data_that_was_cut_off_is_broken(length: int) -> None:
         _envelope.unseal(section, KEY)
 
 
-def test_tampered_data_is_broken_and_another_key_is_wrong() -> None:
+@pytest.mark.parametrize("look", [_envelope.unseal, _envelope.check_seal])
+def test_tampered_data_is_broken_and_another_key_is_wrong(look: t.Callable[[object, str], object]) -> None:
     section = _envelope.seal(CREDENTIALS, KEY, 2)
+    look(section, KEY)
     with pytest.raises(_envelope.WrongKeyError):
-        _envelope.unseal(section, STRANGER_KEY)
+        look(section, STRANGER_KEY)
     other = _envelope.seal({}, STRANGER_KEY, 2)
     with pytest.raises(_envelope.BrokenEnvelopeError, match="changed"):
-        _envelope.unseal({**section, "encrypted_data": other["encrypted_data"]}, KEY)
+        look({**section, "encrypted_data": other["encrypted_data"]}, KEY)
 
 
 def test_key_lines() -> None:
