@@ -11,7 +11,7 @@ import typing as t
 import boto3
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AWS_IDENTITY
-from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, run_identity
+from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, Connect, run_identity
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_identity
 from tests.aws.account import REGION
 from tests.sandbox import Sandbox
@@ -55,6 +55,15 @@ class FakeModule:
         raise _LeftError
 
 
+def run_module(params: dict[str, t.Any], check: bool, connect: Connect) -> dict[str, t.Any]:
+    """Run a module of this kind once; return the result. Raises ModuleFailedError with the message."""
+    module = FakeModule(params, check)
+    try:
+        run_identity(t.cast(t.Any, module), connect)
+    except _LeftError:
+        return {**module.result, "warnings": module.warnings}
+
+
 @dataclasses.dataclass
 class Artist:
     """Runs the module's logic and tells what is there and what was called."""
@@ -83,20 +92,11 @@ class Artist:
     def run(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """Run once; return the result. Raises ModuleFailedError with the message."""
         params = self.options(**options)
-        module = FakeModule(params, check)
-        try:
-            run_identity(t.cast(t.Any, module), lambda name: _aws_identity.connect(params, name))
-        except _LeftError:
-            return {**module.result, "warnings": module.warnings}
+        return run_module(params, check, lambda name: _aws_identity.connect(params, name))
 
     def writes(self, since: int = 0) -> list[str]:
         """Return the actions of all calls that change something, in order."""
         return [call["action"] for call in self.control.calls(since=since) if not call["action"].startswith(READS)]
-
-    def seen(self) -> int:
-        """Return the number of the newest call."""
-        calls = self.control.calls()
-        return int(calls[-1]["seq"]) if calls else 0
 
     def client(self, service: str, key: t.Mapping[str, str] | None = None, region: str = REGION) -> t.Any:
         """Return a boto3 client of the account's owner, or of whoever has a key."""

@@ -64,7 +64,7 @@ def test_the_first_run_makes_everything_and_one_key(artist: Artist) -> None:
 
 def test_the_second_run_makes_six_reads_and_nothing_else(artist: Artist) -> None:
     first = artist.run()
-    since = artist.seen()
+    since = artist.control.newest()
     second = artist.run(key_id=first["key"]["id"])
     assert (second["changed"], second["steps"], "credentials" in second) == (False, [], False)
     assert second["key"] == first["key"]
@@ -76,7 +76,7 @@ def test_the_calls_of_a_run_without_change_do_not_grow(artist: Artist) -> None:
     for number in range(5):
         artist.run(workstation=f"other-{number}")
     first = artist.run()
-    since = artist.seen()
+    since = artist.control.newest()
     artist.run(key_id=first["key"]["id"])
     assert len(artist.control.calls(since=since)) == 6
 
@@ -92,7 +92,7 @@ def test_check_mode_tells_the_steps_and_makes_none(artist: Artist) -> None:
         {"key_id": done["key"]["id"], "rotate": True},
         {"state": "absent"},
     ):
-        since = artist.seen()
+        since = artist.control.newest()
         foreseen = artist.run(check=True, **options)
         assert artist.writes(since) == []
         really = artist.run(**options)
@@ -169,7 +169,7 @@ def test_absent_deletes_the_keys_first(artist: Artist) -> None:
     artist.run()
     artist.run()
     keys = artist.key_ids()
-    since = artist.seen()
+    since = artist.control.newest()
     result = artist.run(state="absent")
     assert sorted(result["steps"][:2]) == [f"delete key {key}" for key in keys]
     assert result["steps"][2:] == [
@@ -178,7 +178,7 @@ def test_absent_deletes_the_keys_first(artist: Artist) -> None:
     ]
     assert artist.writes(since) == ["DeleteAccessKey", "DeleteAccessKey", "RemoveUserFromGroup", "DeleteUser"]
     assert artist.resources() == {"policies": [POLICY], "groups": [GROUP]}
-    since = artist.seen()
+    since = artist.control.newest()
     assert artist.run(state="absent")["changed"] is False
     assert [call["action"] for call in artist.control.calls(since=since)] == ["GetUser"]
 
@@ -274,7 +274,7 @@ def test_a_user_of_somebody_else_is_refused(
 ) -> None:
     tags = [{"Key": key, "Value": value} for key, value in {**OURS, **changed}.items() if value is not None]
     artist.client("iam").create_user(UserName=USER, Path=path, Tags=tags)
-    since = artist.seen()
+    since = artist.control.newest()
     with pytest.raises(ModuleFailedError, match=message):
         artist.run(state=state)
     assert artist.writes(since) == []
@@ -282,7 +282,7 @@ def test_a_user_of_somebody_else_is_refused(
 
 def test_a_group_of_somebody_else_is_refused(artist: Artist) -> None:
     artist.client("iam").create_group(GroupName=GROUP, Path="/studio/")
-    since = artist.seen()
+    since = artist.control.newest()
     with pytest.raises(ModuleFailedError, match=rf"the group arn:\S+:group/studio/{GROUP} was not made here"):
         artist.run()
     assert artist.writes(since) == []
@@ -309,7 +309,7 @@ def test_a_role_gets_the_policy_and_nothing_else(artist: Artist) -> None:
     assert foreseen["steps"] == result["steps"]
     assert (result["identity"], result["minted"], result["key"]) == (ROLE_ARN, False, None)
     assert artist.resources() == {"policies": [POLICY], "roles": ["ws-02"]}
-    since = artist.seen()
+    since = artist.control.newest()
     assert artist.run(**options)["changed"] is False
     assert len(artist.control.calls(since=since)) == 4
 

@@ -11,11 +11,11 @@ import typing as t
 import requests
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import AZURE_CONNECTION
-from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, run_identity
+from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _azure_identity
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _kube_objects as objects
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_client import KubeClient
-from tests.aws.artist import FakeModule
+from tests.aws.artist import run_module
 from tests.sandbox import Sandbox
 from tests.sandbox.azure.entra import KUBERNETES
 from tests.unit.azure.subscription import CLUSTER, GROUP, REGION, Subscription
@@ -29,18 +29,6 @@ SECRET_OF_NIMS = "nvapi-canary-of-the-cluster"
 MANAGEMENT = "https://management.azure.com"
 
 Fields = t.Mapping[str, str]
-
-
-class LeftError(Exception):
-    """The module called exit_json."""
-
-
-class Module(FakeModule):
-    """What run_identity() uses of AnsibleModule."""
-
-    def exit_json(self, **result: t.Any) -> t.NoReturn:
-        self.result = result
-        raise LeftError
 
 
 @dataclasses.dataclass
@@ -72,11 +60,7 @@ class Artist:
     def run(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """Run once; return the result. Raises ModuleFailedError with the message."""
         params = self.options(**options)
-        module = Module(params, check)
-        try:
-            run_identity(t.cast(t.Any, module), lambda name: _azure_identity.connect(params, name))
-        except LeftError:
-            return {**module.result, "warnings": module.warnings}
+        return run_module(params, check, lambda name: _azure_identity.connect(params, name))
 
     # ---- the cluster -----------------------------------------------------------------------------------------------
 
@@ -212,11 +196,6 @@ class Artist:
         return principal["id"], fields
 
     # ---- what was called -------------------------------------------------------------------------------------------
-
-    def seen(self) -> int:
-        """Return the number of the newest call."""
-        calls = self.control.calls()
-        return int(calls[-1]["seq"]) if calls else 0
 
     def calls(self, since: int = 0) -> list[str]:
         """Return the actions of all calls but those for tokens, in order."""

@@ -77,7 +77,7 @@ def test_the_first_run_makes_everything_and_one_secret(artist: Artist) -> None:
 
 def test_the_second_run_makes_six_reads_and_nothing_else(artist: Artist) -> None:
     first = artist.run()
-    since = artist.seen()
+    since = artist.control.newest()
     second = artist.run(key_id=first["key"]["id"])
     assert (second["changed"], second["steps"], "credentials" in second) == (False, [], False)
     assert second["key"] == first["key"]
@@ -89,7 +89,7 @@ def test_the_calls_of_a_run_without_change_do_not_grow(artist: Artist) -> None:
     for number in range(3):
         artist.run(workstation=f"other-{number}")
     first = artist.run()
-    since = artist.seen()
+    since = artist.control.newest()
     artist.run(key_id=first["key"]["id"])
     assert len(artist.calls(since)) == 6
 
@@ -106,7 +106,7 @@ def test_check_mode_tells_the_steps_and_makes_none(artist: Artist) -> None:
         {"key_id": done["key"]["id"], "rotate": True},
         {"state": "absent"},
     ):
-        since = artist.seen()
+        since = artist.control.newest()
         foreseen = artist.run(check=True, **options)
         assert artist.writes(since) == []
         assert without_key(artist.run(**options)) == foreseen["steps"]
@@ -206,7 +206,7 @@ def test_a_secret_that_was_deleted_is_replaced(artist: Artist) -> None:
 
 def test_absent_deletes_the_secrets_first(artist: Artist) -> None:
     keys = sorted([artist.run()["key"]["id"], artist.run()["key"]["id"]])
-    name, since = name_of(artist), artist.seen()
+    name, since = name_of(artist), artist.control.newest()
     result = artist.run(state="absent")
     assert sorted(result["steps"][:2]) == [f"delete key {key}" for key in keys]
     assert result["steps"][2:] == [
@@ -225,7 +225,7 @@ def test_absent_deletes_the_secrets_first(artist: Artist) -> None:
     ]
     assert artist.resources() == {"deleted_applications": [name]}
     assert artist.bindings() == {}
-    since = artist.seen()
+    since = artist.control.newest()
     assert artist.run(state="absent")["changed"] is False
     assert artist.writes(since) == []
 
@@ -473,7 +473,7 @@ def test_a_principal_gets_the_rights_and_nothing_else(artist: Artist) -> None:
     assert result["steps"] == foreseen["steps"] == [ASSIGN, BIND]
     assert (result["identity"], result["minted"], result["key"]) == (principal, False, None)
     assert artist.resources() == {**before, "role_assignments": [f"{principal} on {CLUSTER}"]}
-    since = artist.seen()
+    since = artist.control.newest()
     assert artist.run(principal=principal)["changed"] is False
     assert len(artist.calls(since)) == 4
     assert "graph" not in {call["service"] for call in artist.control.calls(since=since)}
@@ -500,7 +500,7 @@ def test_an_application_of_somebody_else_is_refused(artist: Artist, state: str, 
     path = f"/applications(uniqueName='{name_of(artist)}')"
     body = {"displayName": "theirs", "tags": tags}
     assert artist.graph("PATCH", path, json=body, headers={"Prefer": "create-if-missing"}).status_code == 201
-    since = artist.seen()
+    since = artist.control.newest()
     with pytest.raises(ModuleFailedError, match="not the tags of one that was made here for this workstation"):
         artist.run(state=state)
     assert artist.writes(since) == []

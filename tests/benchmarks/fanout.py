@@ -33,6 +33,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.playbooks.studio import family
 from tests.ports import free_port
 from tests.tools import layout
 
@@ -101,18 +102,6 @@ class Memory(threading.Thread):
         """Look twice a second."""
         while not self.stopped.wait(0.5):
             self.most = max(self.most, sum(map(_share, family(self.pid))))
-
-
-def family(pid: int) -> list[int]:
-    """Return a process and all that came of it."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for member in found:
-        found.extend(child for child, parent in parents.items() if parent == member)
-    return found
 
 
 def _share(pid: int) -> int:

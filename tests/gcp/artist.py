@@ -14,7 +14,7 @@ from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._argspec import GCP_IDENTITY
-from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY, run_identity
+from ansible_collections.budgetguard.techops.plugins.module_utils._identity import IDENTITY
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _gcp_identity as identity
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _gcp_objects as gke
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _kube_objects as objects
@@ -22,7 +22,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gc
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._gcp_settings import GcpSettings
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._kube_client import KubeClient
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers.gcp import GcpCloud
-from tests.aws.artist import FakeModule, ModuleFailedError
+from tests.aws.artist import ModuleFailedError, run_module
 from tests.sandbox import Sandbox
 
 __all__ = ["Artist", "ModuleFailedError"]
@@ -37,16 +37,6 @@ EMAIL_SCOPE = "https://www.googleapis.com/auth/userinfo.email"
 READS = ("Get", "List", "get", "list", "token", "TestIam")
 
 Json = dict[str, t.Any]
-
-
-class _LeftError(Exception):
-    """The module called exit_json."""
-
-
-class _Module(FakeModule):
-    def exit_json(self, **result: t.Any) -> t.NoReturn:
-        self.result = result
-        raise _LeftError
 
 
 class Artist:
@@ -84,18 +74,9 @@ class Artist:
     def run(self, check: bool = False, options: Json | None = None, **more: t.Any) -> Json:
         """Run once; return the result. Raises ModuleFailedError with the message."""
         params = self.options(**(options or {}), **more)
-        module = _Module(params, check)
-        try:
-            run_identity(t.cast(t.Any, module), lambda name: identity.connect(params, name))
-        except _LeftError:
-            return {**module.result, "warnings": module.warnings}
+        return run_module(params, check, lambda name: identity.connect(params, name))
 
     # ---- what was called -------------------------------------------------------------------------------------------
-
-    def seen(self) -> int:
-        """Return the number of the newest call."""
-        calls = self.control.calls()
-        return int(calls[-1]["seq"]) if calls else 0
 
     def calls(self, since: int = 0) -> list[str]:
         """Return the actions of all calls but those for tokens, in order."""

@@ -170,7 +170,7 @@ def test_a_revoked_artist_can_do_nothing_at_once(trial: Trial) -> None:
 
 def test_the_key_is_tried_before_it_is_given_to_anybody(artist: Artist) -> None:
     credentials = artist.run()["credentials"]
-    since = artist.seen()
+    since = artist.control.newest()
     assert _credential_trial.try_out("gcp", credentials, 0) == artist.email
     tried = [call["action"] for call in artist.control.calls(since=since)]
     assert tried == ["token", "TestIamPermissions"]

@@ -57,7 +57,7 @@ def test_the_second_run_makes_five_reads_and_nothing_else(with_cluster: Artist) 
     first = artist.run()
     for number in range(3):
         artist.run(workstation=f"other-{number}")
-    since = artist.seen()
+    since = artist.control.newest()
     second = artist.run(key_id=first["key"]["id"])
     assert (second["changed"], second["steps"], "credentials" in second) == (False, [], False)
     assert second["key"] == first["key"]
@@ -66,7 +66,7 @@ def test_the_second_run_makes_five_reads_and_nothing_else(with_cluster: Artist) 
 
 def test_check_mode_tells_the_steps_and_makes_none(with_cluster: Artist) -> None:
     artist = with_cluster
-    since = artist.seen()
+    since = artist.control.newest()
     foreseen = artist.run(check=True)
     assert artist.writes(since) == []
     assert (foreseen["identity"], foreseen["minted"], foreseen["key"]) == (None, True, None)
@@ -75,7 +75,7 @@ def test_check_mode_tells_the_steps_and_makes_none(with_cluster: Artist) -> None
     assert [step.removesuffix(f" {done['key']['id']}") for step in done["steps"]] == foreseen["steps"]
     asked: list[dict[str, t.Any]] = [{"key_id": done["key"]["id"], "rotate": True}, {"state": "absent"}]
     for options in asked:
-        since = artist.seen()
+        since = artist.control.newest()
         foreseen = artist.run(check=True, options=options)
         assert artist.writes(since) == []
         really = artist.run(options=options)
@@ -142,7 +142,7 @@ def test_absent_takes_the_keys_first_and_leaves_nothing(with_cluster: Artist) ->
     result = artist.run()
     artist.run()
     keys = artist.key_ids()
-    since = artist.seen()
+    since = artist.control.newest()
     gone = artist.run(state="absent")
     assert sorted(gone["steps"][:2]) == [f"delete key {key}" for key in keys]
     assert gone["steps"][2:] == [
@@ -161,7 +161,7 @@ def test_absent_takes_the_keys_first_and_leaves_nothing(with_cluster: Artist) ->
     assert artist.binding() is None
     assert artist.email not in json.dumps(artist.policy())
     assert not artist.is_accepted(result["credentials"])
-    since = artist.seen()
+    since = artist.control.newest()
     assert artist.run(state="absent")["changed"] is False
     assert artist.calls(since) == ["GetServiceAccount", "GetCluster", "get rolebindings", "GetIamPolicy"]
 
@@ -366,7 +366,7 @@ def test_runs_that_race_for_the_policy_lose_nothing(artist: Artist) -> None:
     before = members(artist.policy())
     names = [f"ws-{number:02}" for number in range(8)]
     artist.control.hook("GetIamPolicy", 0.2, times=8, when="after")
-    since = artist.seen()
+    since = artist.control.newest()
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
         running = [pool.submit(artist.run, workstation=name) for name in names]
         artist_of_others(artist)
@@ -512,7 +512,7 @@ def test_a_binding_of_somebody_else_is_refused(with_cluster: Artist, state: str)
 def test_an_account_of_somebody_else_is_refused(artist: Artist, state: str, description: str, message: str) -> None:
     body = {"accountId": identity.account_id(WORKSTATION), "serviceAccount": {"description": description}}
     artist.by_hand("POST", "", body)
-    since = artist.seen()
+    since = artist.control.newest()
     with pytest.raises(ModuleFailedError, match=message):
         artist.run(state=state)
     assert artist.writes(since) == []
@@ -549,7 +549,7 @@ def test_a_federated_identity_gets_the_rights_and_nothing_else(with_cluster: Art
     assert artist.users("nim-principal-ws-02") == [FEDERATED]
     assert artist.roles(FEDERATED) == [VIEWER]
     assert "service_accounts" not in artist.resources()
-    since = artist.seen()
+    since = artist.control.newest()
     assert artist.run(options=options)["changed"] is False
     assert artist.calls(since) == ["GetIamPolicy", "GetCluster", "get rolebindings"]
     artist.set_policy([{"role": "roles/viewer", "members": [FEDERATED]}])

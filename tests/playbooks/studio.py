@@ -258,7 +258,7 @@ class Studio:
         return [str(path.relative_to(self.folder)) for path in files if text.encode() in path.read_bytes()]
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """Return a process and all that came of it, in whatever session: Ansible's workers have their own."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -273,7 +273,7 @@ def _family(pid: int) -> list[int]:
 def _kill_family(pid: int) -> None:
     """Kill a process and all that came of it. They are halted first, so that none starts another one meanwhile."""
     halted: list[int] = []
-    while found := [member for member in _family(pid) if member not in halted]:
+    while found := [member for member in family(pid) if member not in halted]:
         _signal(found, signal.SIGSTOP)
         halted += found
     _signal(halted, signal.SIGKILL)

@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import collections
-import types
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible.playbook.task import Task
 
 from ansible_collections.budgetguard.techops.plugins.action.nim_price_info import ActionModule
+from tests.prices.inventory import Inventory
 from tests.sandbox import SandboxControl
 from tests.sandbox.prices import figures
 
@@ -38,56 +37,18 @@ TARGETS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def group_of(name: str) -> str:
-    """Return the group of a host."""
-    provider = name.partition("-")[0]
-    return "local" if provider == "render" else provider
-
-
-class Prices:
+class Prices(Inventory):
     """Runs the action with an inventory of one target for each provider, and two Docker hosts."""
 
-    def __init__(self, control: SandboxControl, folder: Path) -> None:
-        self.control = control
-        self.cache = folder / "cache" / "prices.json"
-        self.own: dict[str, dict[str, t.Any]] = {"render-01": {"local_hourly_usd": 0.35}}
-        self.targets = {name: dict(options) for name, options in TARGETS.items()}
-
-    def run(self, **options: t.Any) -> dict[str, t.Any]:
-        """Run it, with the calls of before forgotten."""
-        self.control.clear_calls()
-        hostvars = {
-            name: {
-                "inventory_hostname": name,
-                "group_names": ["nim_providers", group_of(name)],
-                "nim_target": options_of,
-                "nim_matrix": MATRIX,
-                **self.own.get(name, {}),
-            }
-            for name, options_of in self.targets.items()
-        }
-        names = list(self.targets)
-        groups: dict[str, list[str]] = collections.defaultdict(list, {"nim_providers": names})
-        for name in names:
-            groups[group_of(name)].append(name)
-        task = Task()
-        task.args = {"cache_path": str(self.cache), **options}
-        connection: t.Any = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
-        none: t.Any = None
-        action = ActionModule(task, connection, none, none, none, none)
-        return action.run(task_vars={"hostvars": hostvars, "groups": groups})
-
-    def calls(self) -> collections.Counter[str]:
-        """Count the calls of price APIs."""
-        return collections.Counter(
-            call["service"] for call in self.control.calls() if call["service"] in PRICE_SERVICES
-        )
+    action = ActionModule
+    services = PRICE_SERVICES
+    matrix = MATRIX
 
 
 @pytest.fixture
 def prices(control: SandboxControl, tmp_path: Path) -> Prices:
     """Give an inventory whose prices were never asked for."""
-    return Prices(control, tmp_path)
+    return Prices(control, tmp_path / "cache" / "prices.json", TARGETS, {"render-01": {"local_hourly_usd": 0.35}})
 
 
 def by_target(rows: t.Iterable[dict[str, t.Any]]) -> dict[str, dict[str, t.Any]]:

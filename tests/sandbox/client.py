@@ -74,6 +74,10 @@ class SandboxControl:
             if service in (None, call["service"]) and action in (None, call["action"]) and call["seq"] > since
         ]
 
+    def newest(self) -> int:
+        """Return the number of the newest request, after which others are looked for."""
+        return max((int(call["seq"]) for call in self.calls()), default=0)
+
     def count(self, service: str | None = None, action: str | None = None) -> int:
         """How many such requests there were."""
         return len(self.calls(service, action))

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import collections
 import datetime
-import types
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible.playbook.task import Task
 
 from ansible_collections.budgetguard.techops.plugins.action.nim_spend_info import ActionModule
+from tests.prices.inventory import Inventory
 from tests.sandbox import SandboxControl
 from tests.sandbox.spend import Ledger, sums
 from tests.sandbox.spend.gcp import TABLE
@@ -52,56 +50,18 @@ def ago(days: int) -> str:
     return (today() - datetime.timedelta(days=days)).isoformat()
 
 
-def group_of(name: str) -> str:
-    """Return the group of a host."""
-    provider = name.partition("-")[0]
-    return "local" if provider == "render" else provider
-
-
-class Spend:
+class Spend(Inventory):
     """Runs the action with an inventory of targets of each provider."""
 
-    def __init__(self, control: SandboxControl, folder: Path) -> None:
-        self.control = control
-        self.cache = folder / "cache" / "spend.json"
-        self.own: dict[str, dict[str, t.Any]] = {"gcp-central": {"spend_bigquery_table": TABLE}}
-        self.targets = {name: dict(options) for name, options in TARGETS.items()}
-
-    def run(self, **options: t.Any) -> dict[str, t.Any]:
-        """Run it, with the calls of before forgotten."""
-        self.control.clear_calls()
-        hostvars = {
-            name: {
-                "inventory_hostname": name,
-                "group_names": ["nim_providers", group_of(name)],
-                "nim_target": options_of,
-                "nim_matrix": MATRIX,
-                **self.own.get(name, {}),
-            }
-            for name, options_of in self.targets.items()
-        }
-        names = list(self.targets)
-        groups: dict[str, list[str]] = collections.defaultdict(list, {"nim_providers": names})
-        for name in names:
-            groups[group_of(name)].append(name)
-        task = Task()
-        task.args = {"cache_path": str(self.cache), **options}
-        connection: t.Any = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
-        none: t.Any = None
-        action = ActionModule(task, connection, none, none, none, none)
-        return action.run(task_vars={"hostvars": hostvars, "groups": groups})
-
-    def calls(self) -> collections.Counter[str]:
-        """Count the calls of billing APIs."""
-        return collections.Counter(
-            call["service"] for call in self.control.calls() if call["service"] in SPEND_SERVICES
-        )
+    action = ActionModule
+    services = SPEND_SERVICES
+    matrix = MATRIX
 
 
 @pytest.fixture
 def spend(control: SandboxControl, tmp_path: Path) -> Spend:
     """Give an inventory whose bills were never read."""
-    return Spend(control, tmp_path)
+    return Spend(control, tmp_path / "cache" / "spend.json", TARGETS, {"gcp-central": {"spend_bigquery_table": TABLE}})
 
 
 def test_every_cloud_tells_each_node_and_day_as_it_was_billed(spend: Spend) -> None:

@@ -178,4 +178,4 @@ def test_simulated_days_without_a_wrong_stop(seed: int) -> None:
 
 def test_the_simulation_would_show_wrong_stops() -> None:
     """By the log alone some request is cut in a month, so that none with metrics is no accident."""
-    assert sum(month.Month(seed, "ignore", 6).run(guarded=True).wrong_running for seed in (1, 2, 3)) > 0
+    assert any(month.Month(seed, "ignore", 6).run(guarded=True).wrong_running for seed in (1, 2, 3))
