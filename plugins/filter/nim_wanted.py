@@ -22,7 +22,7 @@ def nim_wanted(
 ) -> list[dict[str, t.Any]]:
     """Return the deployments that a target should have."""
     try:
-        return _matrix.wanted(matrix, target, groups, _catalog.load(catalog), nodes, state, default_tier)
+        return _matrix.select(matrix, target, groups, _catalog.load(catalog), nodes, state, default_tier).wanted
     except (_catalog.CatalogError, _matrix.MatrixError) as error:
         raise AnsibleFilterError(str(error)) from error
 

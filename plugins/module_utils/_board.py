@@ -273,7 +273,7 @@ def _says(
     matrix: t.Any, target: Target, groups: t.Mapping[str, t.Sequence[str]], catalog: t.Mapping[str, Node]
 ) -> dict[str, dict[str, t.Any]]:
     """Return node -> its entry for the target, as nim_wanted has it."""
-    return {item["node"]: item for item in _matrix.wanted(matrix, target.name, groups, catalog)}
+    return {item["node"]: item for item in _matrix.select(matrix, target.name, groups, catalog).wanted}
 
 
 def _entry(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -123,9 +123,9 @@ class NamedRoutes:
     balancer: str | None = None
 
     @classmethod
-    def in_cluster(cls, namespace: str, cluster_domain: str = "cluster.local", **options: t.Any) -> NamedRoutes:
+    def in_cluster(cls, namespace: str, **options: t.Any) -> NamedRoutes:
         """Return the routes to the Services of a namespace."""
-        return cls(domain=f"{namespace}.svc.{cluster_domain}", **options)
+        return cls(domain=f"{namespace}.svc.cluster.local", **options)
 
     def host(self, name: str) -> str:
         """Return what the DNS is asked for."""

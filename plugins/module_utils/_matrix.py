@@ -128,19 +128,6 @@ def _rank(place: str) -> int:
     return order.get(place, 2 if place in _gpu.PROVIDERS else 3)
 
 
-def wanted(
-    matrix: t.Mapping[str, t.Any] | None,
-    target: str,
-    groups: t.Mapping[str, t.Sequence[str]],
-    catalog: t.Mapping[str, Node],
-    nodes: t.Any = None,
-    state: str | None = None,
-    default_tier: str | None = None,
-) -> list[dict[str, t.Any]]:
-    """Return the deployments wanted on C(target); see C(select), of which this is the first half."""
-    return select(matrix, target, groups, catalog, nodes, state, default_tier).wanted
-
-
 def select(
     matrix: t.Mapping[str, t.Any] | None,
     target: str,
@@ -480,4 +467,4 @@ _OPTIONS: t.Mapping[str, t.Callable[[Node, t.Any], t.Any]] = {
 }
 
 
-__all__ = ("STATES", "TARGET_GROUP", "MatrixError", "Selection", "select", "wanted")
+__all__ = ("STATES", "TARGET_GROUP", "MatrixError", "Selection", "select")

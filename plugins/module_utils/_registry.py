@@ -54,8 +54,6 @@ _MOVED = frozenset({301, 302, 307, 308})
 _TAGS_NAMED = 5
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
-Sleep = t.Callable[[float], None]
-
 
 @dataclasses.dataclass(frozen=True)
 class KeyCheck:
@@ -128,9 +126,8 @@ _IMAGE = re.compile(
 class Services:
     """Asks NVIDIA and Hugging Face. Can be used from several threads."""
 
-    def __init__(self, client: _http.Client, sleep: Sleep = time.sleep) -> None:
+    def __init__(self, client: _http.Client) -> None:
         self._client = client
-        self._sleep = sleep
 
     # -- the NGC key ---------------------------------------------------------------------------------------------------
 
@@ -262,7 +259,7 @@ class Services:
         problem = ""
         for attempt in range(ATTEMPTS):
             if attempt:
-                self._sleep(_PAUSES[attempt - 1])
+                time.sleep(_PAUSES[attempt - 1])
             try:
                 answer = self._client.request(method, url, headers, body)
             except _http.HttpError as exc:

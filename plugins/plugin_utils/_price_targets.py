@@ -101,7 +101,7 @@ def _wanted(
     fixed = None
     if provider == LOCAL and isinstance(variables.get("nim_target"), t.Mapping):
         fixed = variables["nim_target"].get("gpu_tier")
-    wanted = _matrix.wanted(variables.get("nim_matrix"), name, groups, catalog, nodes, None, fixed)
+    wanted = _matrix.select(variables.get("nim_matrix"), name, groups, catalog, nodes, None, fixed).wanted
     return [option for option in wanted if option["state"] != "absent"]
 
 

@@ -98,7 +98,7 @@ def _hosted_options(
     """
     overrides = variables.get("nim_catalog") or {}
     catalog = _catalog.load(overrides)
-    wanted = _matrix.wanted(variables.get("nim_matrix"), name, groups, catalog)
+    wanted = _matrix.select(variables.get("nim_matrix"), name, groups, catalog).wanted
     hosted = [
         item["node"]
         for item in wanted

@@ -272,7 +272,7 @@ def test_a_next_page_elsewhere_is_not_followed(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(_price_api.JsonApi, "get", get)
     (thing,) = azure(("eastus", _pricing.IPV4_HOUR, ""))
-    found = AzurePrices(now=time.time(), endpoint="https://prices.azure.com").quotes([thing])[thing]
+    found = AzurePrices(now=time.time()).quotes([thing])[thing]
     assert "the next page is said to be somewhere else" in str(found.why)
     assert len(asked) == 1
 

@@ -137,9 +137,8 @@ def test_cloud_logging_is_read_page_by_page_and_not_too_fast(only: Make, monkeyp
     pauses: list[float] = []
     monkeypatch.setattr(_gcp_usage, "PAGES_AT_ONCE", 3)
     monkeypatch.setattr(_gcp_usage, "PAGE_ROWS", 10)
-    # The default of an argument is taken when the function is made.
-    monkeypatch.setattr(_gcp_usage.GcpUsage.__init__, "__defaults__", (pauses.append,))
     logs.write([day.line(time.time() - 60 - number) for number in range(45)])
+    monkeypatch.setattr(time, "sleep", pauses.append)
     assert logs.read()["nims"][0]["requests"] == 45
     assert [call["action"] for call in logs.reads()] == ["entries.list"] * 6
     assert pauses == [_gcp_usage.PAUSE] * 3

@@ -91,12 +91,10 @@ class AwsPrices:
         currency: str = "USD",
         *,
         now: float,
-        session: t.Callable[[t.Mapping[str, t.Any]], AwsSession] = AwsSession,
     ) -> None:
         self._options = options
         self._currency = currency
         self._now = now
-        self._open = session
         self._sessions: dict[str, AwsSession] = {}
 
     def quotes(self, things: t.Sequence[Thing]) -> dict[Thing, Quote]:
@@ -127,7 +125,7 @@ class AwsPrices:
 
     def _session(self, region: str) -> AwsSession:
         if region not in self._sessions:
-            self._sessions[region] = self._open({**self._options, "region": region})
+            self._sessions[region] = AwsSession({**self._options, "region": region})
         return self._sessions[region]
 
     def _products(self, service: str, filters: t.Mapping[str, str], region: str) -> list[Product]:

@@ -45,14 +45,9 @@ class Tag:
 class AwsSpend:
     """Asks with one target's credentials, which have to be those of the account that the targets are in."""
 
-    def __init__(
-        self,
-        options: t.Mapping[str, t.Any],
-        *,
-        session: t.Callable[[t.Mapping[str, t.Any]], AwsSession] = AwsSession,
-    ) -> None:
+    def __init__(self, options: t.Mapping[str, t.Any]) -> None:
         home = HOMES.get(str(options["region"]), HOME)
-        self._session = session({**options, "region": home})
+        self._session = AwsSession({**options, "region": home})
         self._calls = 0
 
     def read(self, cluster: str, regions: t.Mapping[str, str], first_day: str, last_day: str) -> Reading:

@@ -47,10 +47,9 @@ class NoLogGroupError(ProviderError):
 class AwsUsage:
     """Reads the log of one account's and region's gateway."""
 
-    def __init__(self, session: AwsSession, cluster: str, sleep: t.Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, session: AwsSession, cluster: str) -> None:
         self._session = session
         self._names = Names(cluster, session.region)
-        self._sleep = sleep
         self._scanned = 0
 
     @classmethod
@@ -159,7 +158,7 @@ class AwsUsage:
             if waited >= QUERY_SECONDS:
                 self._session.call("logs", "stop_query", doing, ["InvalidParameterException"], queryId=query)
                 raise ProviderError(f"cannot {doing}: the query was not done after {QUERY_SECONDS:.0f} s")
-            self._sleep(pause)
+            time.sleep(pause)
             waited += pause
             pause = min(pause * 1.5, 5.0)
 

@@ -62,12 +62,11 @@ class AzurePrices:
         currency: str = "USD",
         *,
         now: float,
-        endpoint: str | None = None,
         sleep: t.Callable[[float], None] = time.sleep,
     ) -> None:
         self._currency = currency
         self._now = now
-        self._base = (endpoint or os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT).rstrip("/")
+        self._base = (os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT).rstrip("/")
         self._api = JsonApi(sleep)
 
     def quotes(self, things: t.Sequence[Thing]) -> dict[Thing, Quote]:

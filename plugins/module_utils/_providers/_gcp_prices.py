@@ -115,14 +115,13 @@ class GcpPrices:
         now: float,
         api_key: str | None = None,
         token: t.Callable[[], str] | None = None,
-        endpoint: str | None = None,
         sleep: t.Callable[[float], None] = time.sleep,
     ) -> None:
         self._currency = currency
         self._now = now
         self._key = api_key
         self._token = token
-        self._base = (endpoint or os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT).rstrip("/")
+        self._base = (os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT).rstrip("/")
         self._api = JsonApi(sleep)
 
     def quotes(self, things: t.Sequence[Thing]) -> dict[Thing, Quote]:

@@ -102,9 +102,7 @@ class GcpSpend:
         table: str,
         most_bytes: int,
         *,
-        session: t.Callable[[t.Mapping[str, t.Any]], GcpSession] = GcpSession,
         sleep: t.Callable[[float], None] = time.sleep,
-        endpoint: str | None = None,
     ) -> None:
         if not _TABLE.fullmatch(table):
             raise ValueError(
@@ -113,15 +111,14 @@ class GcpSpend:
             )
         self._table = table
         self._most_bytes = most_bytes
-        self._open = session
         self._sleep = sleep
-        self._base = (endpoint or os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT).rstrip("/")
+        self._base = (os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT).rstrip("/")
         self._api = JsonApi(sleep, is_busy=_is_busy)
         self._bytes = 0
 
     def read(self, clusters: t.Sequence[Cluster], first_day: str) -> Reading:
         """Return what was billed from a day on."""
-        sessions = [self._open(cluster.options) for cluster in clusters]
+        sessions = [GcpSession(cluster.options) for cluster in clusters]
         places = [(session.project, cluster) for session, cluster in zip(sessions, clusters)]
         lines: list[Line] = []
         strangers: set[str] = set()

@@ -36,11 +36,8 @@ Entry = t.Mapping[str, t.Any]
 class GcpUsage:
     """Reads the log of one GKE cluster's gateway."""
 
-    def __init__(
-        self, session: GcpSession, options: t.Mapping[str, t.Any], sleep: t.Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, session: GcpSession, options: t.Mapping[str, t.Any]) -> None:
         self._session = session
-        self._sleep = sleep
         self._pages = 0
         labels = {
             "cluster_name": options["cluster"],
@@ -113,7 +110,7 @@ class GcpUsage:
         self, conditions: t.Sequence[str], order: str, token: str | None = None, size: int | None = None
     ) -> dict[str, t.Any]:
         if self._pages >= PAGES_AT_ONCE:
-            self._sleep(PAUSE)
+            time.sleep(PAUSE)
         self._pages += 1
         request: dict[str, t.Any] = {
             "resourceNames": [f"projects/{self._session.project}"],

@@ -82,9 +82,7 @@ _READ_KINDS = ("Deployment", "Service", "PersistentVolumeClaim", "NetworkPolicy"
 class KubernetesProvider(Provider):
     """One cluster and the namespace in it that holds the NIMs."""
 
-    def __init__(
-        self, cloud: ClusterCloud, settings: objects.KubeSettings, sleep: t.Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, cloud: ClusterCloud, settings: objects.KubeSettings) -> None:
         self.cloud = cloud
         self.settings = settings
         self.kinds = (
@@ -100,7 +98,6 @@ class KubernetesProvider(Provider):
             ),
             *cloud.closing_kinds,
         )
-        self._sleep = sleep
         self._client: KubeClient | None = None
         self._view: ClusterView | None = None
         self._has_namespace = False
@@ -506,13 +503,13 @@ class KubernetesProvider(Provider):
         while not is_done():
             if time.monotonic() >= deadline:
                 return False
-            self._sleep(pause)
+            time.sleep(pause)
             pause = min(pause * 1.5, 10.0)
         return True
 
     def _connect(self) -> KubeClient:
         if self._client is None:
-            self._client = KubeClient(self.cloud.access(), self.cloud.advice, self._sleep)
+            self._client = KubeClient(self.cloud.access(), self.cloud.advice)
         return self._client
 
 

@@ -35,7 +35,7 @@ DEFAULTS = {"replicas": 1, "always_on": False, "skip_fit_check": False}
 
 
 def wanted(matrix: t.Any, target: str = "aws-us", **options: t.Any) -> list[dict[str, t.Any]]:
-    return _matrix.wanted(matrix, target, GROUPS, CATALOG, **options)
+    return _matrix.select(matrix, target, GROUPS, CATALOG, **options).wanted
 
 
 def problems_of(matrix: t.Any, target: str = "aws-us", **options: t.Any) -> list[str]:
@@ -119,7 +119,7 @@ def test_groups_with_the_same_hosts(places: list[str], expected: str) -> None:
     groups = {"all": ["one"], "nim_providers": ["one"], "azure": ["one"], "single": ["one"]}
     tiers = dict(zip(places, ["h100", "a100-80gb", "a10", "t4"], strict=False))
     matrix = {"FLUX Dev": {place: {"gpu_tier": tier} for place, tier in tiers.items()}}
-    [deployment] = _matrix.wanted(matrix, "one", groups, CATALOG)
+    [deployment] = _matrix.select(matrix, "one", groups, CATALOG).wanted
     assert deployment["gpu_tier"] == tiers[expected]
 
 
@@ -394,7 +394,7 @@ def test_wrong_nodes_and_target() -> None:
 
 def test_a_provider_the_inventory_does_not_use_may_be_named() -> None:
     groups = {"all": ["one"], "nim_providers": ["one"], "aws": ["one"]}
-    assert _matrix.wanted({"FLUX Dev": dict.fromkeys(_gpu.PROVIDERS, "present")}, "one", groups, CATALOG)
+    assert _matrix.select({"FLUX Dev": dict.fromkeys(_gpu.PROVIDERS, "present")}, "one", groups, CATALOG).wanted
 
 
 def test_hosted_only_node_is_fine_on_nvidia_and_where_it_is_absent() -> None:
@@ -405,7 +405,7 @@ def test_hosted_only_node_is_fine_on_nvidia_and_where_it_is_absent() -> None:
 
 def test_an_inventory_without_the_group_of_targets() -> None:
     groups = {"all": ["one"], "aws": ["one"]}
-    assert _matrix.wanted({"FLUX Dev": {"one": "present"}}, "one", groups, CATALOG)[0]["node"] == "FLUX Dev"
+    assert _matrix.select({"FLUX Dev": {"one": "present"}}, "one", groups, CATALOG).wanted[0]["node"] == "FLUX Dev"
 
 
 @pytest.mark.parametrize("provider", ["aws", "azure", "gcp", "nvidia", "local"])
@@ -413,4 +413,4 @@ def test_the_example_does_for_whoever_takes_the_other_providers_out(provider: st
     """Also with a target of another name: who copies the example renames it."""
     path = layout.ROOT / "inventory" / "studio" / "group_vars" / "all" / "nim_matrix.yml"
     groups = {"all": ["mine"], "nim_providers": ["mine"], provider: ["mine"]}
-    assert _matrix.wanted(yaml.safe_load(path.read_text())["nim_matrix"], "mine", groups, CATALOG)
+    assert _matrix.select(yaml.safe_load(path.read_text())["nim_matrix"], "mine", groups, CATALOG).wanted
