@@ -33,7 +33,8 @@ def looked_at_before(cluster: Cluster, path: Path) -> dict[str, t.Any]:
     look["counters"] = {"request_success_total": 0.0}
     for name, hours in (("first_look_at", 9), ("looked_at", 8)):
         look[name] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - hours * HOUR))
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir()
+    path.parent.chmod(0o755)
     path.write_text(json.dumps({"version": "1.0", "looks": [look]}))
     return look
 
@@ -70,10 +71,9 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
         "azure-eastus": dict(SETTINGS["azure"]),
         "gcp-of-others": {**SETTINGS["gcp"], "project": "somebody-elses"},
     }
-    log = studio.folder / "logs" / "guard.jsonl"
+    log = studio.folder / "exports" / "budgetguard_guard.jsonl"
     studio.variables = {
         "nim_matrix": {},
-        "guard_log_path": "logs/guard.jsonl",
         # Nothing listens there.
         "guard_webhook_url": f"https://127.0.0.1:1/{WEBHOOK_SECRET}",
     }
@@ -134,6 +134,7 @@ def test_idle_is_stopped_and_busy_and_unknown_are_kept(studio: Studio) -> None:
         "aws-us-east-1": ("nim-llama-3-1-l4", True, "gateway_log"),
     }
     assert log.stat().st_mode & 0o777 == 0o640
+    assert log.parent.stat().st_mode & 0o777 == 0o755, "workstations may read the exports that are there, too"
     assert WEBHOOK_SECRET not in run.printed
     assert WEBHOOK_SECRET not in (studio.folder / "ansible.log").read_text()
 

@@ -45,7 +45,7 @@ def tell(studio: Studio, *hooks: dict[str, object]) -> Run:
     tasks = [{**task, "vars": {"guard_webhook_timeout": 60, **hook}} for hook in hooks]
     book = studio.folder / "tell.yml"
     book.write_text(yaml.safe_dump([{"name": "Tell", "hosts": "aws", "gather_facts": False, "tasks": tasks}]))
-    studio.variables = {**WHAT_WAS_DONE, "guard_log_path": str(studio.folder / "stops.jsonl")}
+    studio.variables = {**WHAT_WAS_DONE, "guard_log_path": "logs/stops.jsonl"}
     done = subprocess.run(
         [str(BIN / "ansible-playbook"), str(book), "-i", str(studio.inventory()), "-vvv"],
         cwd=studio.folder,
@@ -61,7 +61,7 @@ def tell(studio: Studio, *hooks: dict[str, object]) -> Run:
 
 
 def test_webhooks_that_answer_and_that_do_not(studio: Studio, tmp_path: Path) -> None:
-    authority = ThrowAwayCA(tmp_path)
+    authority, mode = ThrowAwayCA(tmp_path), studio.folder.stat().st_mode
     taken, broken, moved, elsewhere = (f"/{name}/{SECRET}" for name in ("taken", "broken", "moved", "elsewhere"))
     script = {taken: Said(200, b"ok"), broken: Said(500), elsewhere: Said(200)}
     with web_server(script, authority.server_context(LOOPBACK)) as server, silent_server() as silent:
@@ -74,8 +74,8 @@ def test_webhooks_that_answer_and_that_do_not(studio: Studio, tmp_path: Path) ->
             {"guard_webhook_url": server.url + moved, **trusted},
             # It never answers, so a second is as good as an hour.
             {"guard_webhook_url": f"https{silent[4:]}/{SECRET}", **trusted, "guard_webhook_timeout": 1},
-            # Nobody trusts its authority.
-            {"guard_webhook_url": server.url + taken},
+            # Nobody trusts its authority. Its log is where the playbook was started.
+            {"guard_webhook_url": server.url + taken, "guard_log_path": "stops.jsonl"},
         ).ok()
     assert [request[:2] for request in server.requests] == [("POST", taken), ("POST", broken), ("POST", moved)]
     sent = json.loads(server.bodies[0])
@@ -90,7 +90,9 @@ def test_webhooks_that_answer_and_that_do_not(studio: Studio, tmp_path: Path) ->
     told = [part.split("The NIMs")[0].strip() for part in run.messages.split("The webhook did not take it: ")[1:]]
     assert told == ["it answers 500.", "it answers 302.", "it does not answer.", "it does not answer."], run.printed
     # Each of the five has written both lines.
-    lines = [json.loads(line) for line in (studio.folder / "stops.jsonl").read_text().splitlines()]
+    logs = (studio.folder / "logs" / "stops.jsonl", studio.folder / "stops.jsonl")
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
     assert [line["stopped"] for line in lines] == [True, False] * 5
+    assert studio.folder.stat().st_mode == mode
     for place in (run.printed, (studio.folder / "ansible.log").read_text()):
         assert SECRET not in place

@@ -54,8 +54,11 @@ def test_published_prices_stay_until_they_change(studio: Studio) -> None:
     studio.matrix = {"FLUX Dev": {"azure": {"gpu_tier": "a100-80gb"}}}
     cluster = Cluster(studio.sandbox, "azure")
     cluster.run("FLUX Dev@a100-80gb", state="started")
+    figures = studio.folder / "exports" / "budgetguard_benchmark.json"
+    figures.parent.mkdir(0o700)
     run = studio.play("benchmark", "-e", "benchmark_tolerance_percent=100000").ok()
-    (figure,) = json.loads((studio.folder / "exports" / "budgetguard_benchmark.json").read_text())["figures"]
+    assert figures.parent.stat().st_mode & 0o777 == 0o700, "whoever made the folder says who reads it"
+    (figure,) = json.loads(figures.read_text())["figures"]
     assert f"{figure['seconds']:.2f} 0.00" in run.messages, run.printed
     studio.play("endpoints").ok()
     first = published(studio)["azure-eastus"]
