@@ -136,6 +136,7 @@ READY = "/v1/health/ready"
         pytest.param({READY: Said(200, b"<html>", HTML)}, None, "wrong_service", "answers with a web page", id="page"),
         pytest.param({READY: Said(200, b"ok")}, None, "ready", None, id="ready-without-json-or-metadata"),
         pytest.param({**nim(), "/v1/metadata": Said(200, b"[" * 60_000)}, None, "ready", None, id="deep-metadata"),
+        pytest.param({**nim(), "/v1/metadata": Said(200, b"[1]")}, None, "ready", None, id="metadata-of-another-form"),
         pytest.param({READY: Said(418)}, None, "wrong_service", "answers 418, as no NIM does", id="teapot"),
         pytest.param(nim(), "llama-3.1-8b-instruct", "wrong_service", "serves flux.1-dev:1.2.3, not llama", id="model"),
         pytest.param(nim(), "nvcr.io/nim/x/FLUX1-Dev:9", "ready", None, id="spelled-otherwise"),
