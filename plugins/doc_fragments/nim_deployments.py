@@ -67,6 +67,7 @@ options:
         description:
           - More environment variables of the container. They are not secret, anybody who can read the deployment sees
             them.
+          - Texts or whole numbers. Put V(true), V(false) and numbers with a decimal point into quotes.
         type: dict
         default: {}
       always_on:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _fit, _gpu
@@ -35,8 +36,18 @@ HOSTED_TIER = "hosted"
 """What stands for a GPU tier where NVIDIA hosts the model: on targets of the group nvidia, unless one is named."""
 
 
+SECRET_VARIABLES = ("NGC_API_KEY", "HF_TOKEN")
+"""What a NIM finds its keys in. They reach it out of a secret, never as text beside the other variables."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
 class DeploymentsError(ValueError):
     """One or more entries of ``deployments`` cannot be carried out; the message lists them all."""
+
+
+class EnvError(ValueError):
+    """A variable that no cloud takes, or each in its own way."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +164,30 @@ def decode_serves(value: str) -> dict[str, str]:
     return {node: variant for node, _sep, variant in pairs}
 
 
+def check_env(variables: t.Mapping[t.Any, t.Any]) -> dict[str, str]:
+    """Return a container's variables as texts. Raises :class:`EnvError`.
+
+    A NIM would get True, None and 1.0 as Python spells them, which is not what was written.
+    """
+    checked: dict[str, str] = {}
+    for name, value in variables.items():
+        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+            raise EnvError(f"{name!r} is no name of an environment variable")
+        if name in SECRET_VARIABLES:
+            raise EnvError(f"{name} is a secret and comes from the vault, never as a variable that many can read")
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise EnvError(f"the value of {name} must be a text, in quotes")
+        checked[str(name)] = str(value)
+    return checked
+
+
+def _env(option: t.Mapping[str, t.Any]) -> dict[str, str]:
+    try:
+        return check_env(option.get("env") or {})
+    except EnvError as exc:
+        raise EnvError(f"env: {exc}") from exc
+
+
 def deployment_name(node: _catalog.Node, gpu_tier: str) -> str:
     """Return the deterministic name of a NIM, for example ``nim-flux-dev-l40s``."""
     return f"nim-{node.slug}-{gpu_tier}"
@@ -227,7 +262,7 @@ def _resolve_wanted(option: t.Mapping[str, t.Any], provider: str, catalog: t.Map
         replicas=replicas,
         start=option["state"] == "started" or bool(option.get("always_on")),
         serves=_serves(node, variants, catalog),
-        env={key: str(value) for key, value in (option.get("env") or {}).items()},
+        env=_env(option),
         infer_path=node.infer_path,
         disk_gib=node.disk_gib,
         shm_gib=node.shm_gib,

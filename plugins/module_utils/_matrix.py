@@ -23,7 +23,6 @@ C(nim_providers) before C(all). Two groups that merely overlap and say different
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -31,15 +30,13 @@ from difflib import get_close_matches
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _fit, _gpu
 from ansible_collections.budgetguard.techops.plugins.module_utils._catalog import Node
-from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HOSTED_TIER
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import HOSTED_TIER, check_env
 
 STATES = ("present", "started", "stopped", "absent")
 """What a playbook can ask for."""
 
 TARGET_GROUP = "nim_providers"
 """The group that holds every target."""
-
-_SECRET_VARIABLES = ("NGC_API_KEY", "HF_TOKEN")
 
 
 class MatrixError(ValueError):
@@ -442,16 +439,7 @@ def _machine_option(_node: Node, value: t.Any) -> str:
 def _env_option(_node: Node, value: t.Any) -> dict[str, str]:
     if not isinstance(value, t.Mapping):
         raise _OptionError("must be a mapping of variables to texts")
-    variables = {}
-    for name, given in value.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise _OptionError(f"{name!r} is no name of an environment variable")
-        if name in _SECRET_VARIABLES:
-            raise _OptionError(f"{name} is a secret and comes from the vault, never from the matrix")
-        if isinstance(given, bool) or not isinstance(given, (str, int)):
-            raise _OptionError(f"the value of {name} must be a text, in quotes")
-        variables[str(name)] = str(given)
-    return variables
+    return check_env(value)
 
 
 _OPTIONS: t.Mapping[str, t.Callable[[Node, t.Any], t.Any]] = {

@@ -115,10 +115,8 @@ def _item(option: t.Mapping[str, t.Any], catalog: t.Mapping[str, _catalog.Node],
         raise ValueError(f"tag {exc}") from exc
     if not 1024 <= port <= _HIGHEST_PORT:
         raise ValueError(f"the port is {port}; it must be between 1024 and {_HIGHEST_PORT}")
-    env = {str(key): str(value) for key, value in (option.get("env") or {}).items()}
-    item = Item(node, f"{node.image}:{tag}", port, env, option.get("model_cache") or None)
-    _compose_values(item)
-    return item
+    env = d.check_env(option.get("env") or {})
+    return Item(node, f"{node.image}:{tag}", port, env, option.get("model_cache") or None)
 
 
 def image_name(reference: str) -> str:
@@ -175,7 +173,7 @@ def compose_file(item: Item) -> str:
 
 
 def _compose_values(item: Item) -> dict[str, t.Any]:
-    """Return environment and labels. Raises ValueError for a key in ``env``."""
+    """Return environment and labels."""
     node = item.node
     serves = {node.name: node.variant or ""}
     wanted = d.Wanted(

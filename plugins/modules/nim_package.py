@@ -54,7 +54,9 @@ options:
           - Where it is taken on a workstation, the next free one is used there.
         type: int
       env:
-        description: More environment variables of the container. No keys; the package is not secret.
+        description:
+          - More environment variables of the container. No keys; the package is not secret.
+          - Texts or whole numbers. Put V(true), V(false) and numbers with a decimal point into quotes.
         type: dict
         default: {}
       model_cache:

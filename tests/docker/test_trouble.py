@@ -25,7 +25,7 @@ from tests.docker.studio import CATALOG, NAME, NODE, OTHER, OTHER_NAME, Studio
         ({}, {"docker_host": "unix:///no/socket"}, "Start Docker on this host"),
         ({}, {"bind_address": "::"}, "or say allow_public: true"),
         ({"replicas": 2}, {}, "replicas is 2; on a Docker host"),
-        ({"env": {"HF_TOKEN": "x"}}, {}, "use the option hf_token"),
+        ({"env": {"HF_TOKEN": "x"}}, {}, "HF_TOKEN is a secret"),
         ({}, {"registry": None, "registry_username": None, "registry_password": None, "ngc_api_key": None},
          "ngc_api_key is not set"),
     ],

@@ -16,7 +16,6 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._plan import R
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._docker_settings import (
     HF_KEY,
     NGC_KEY,
-    SECRET_VARIABLES,
     DockerSettings,
 )
 
@@ -87,13 +86,7 @@ def cache_mount(volume: str) -> str:
 
 
 def environment(item: d.Wanted) -> dict[str, str]:
-    """Return the container's variables, without keys. Raises ValueError for a key among them."""
-    for name in item.env:
-        if name in SECRET_VARIABLES:
-            raise ValueError(
-                f"{item.name}: env has {name}, which is shown in results and process lists; use the option "
-                f"{'ngc_api_key' if name == NGC_KEY else 'hf_token'}"
-            )
+    """Return the container's variables, without keys."""
     return {
         "NIM_HTTP_API_PORT": str(NIM_PORT),
         "NIM_SERVER_PORT": str(NIM_PORT),
@@ -231,7 +224,7 @@ def _about_key(found: str | None, given: str | None) -> str:
 
 def keys_of(info: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return the keys that a container has. Secret."""
-    return {key: value for key, value in _variables(info["Config"]).items() if key in SECRET_VARIABLES and value}
+    return {key: value for key, value in _variables(info["Config"]).items() if key in d.SECRET_VARIABLES and value}
 
 
 def is_on(info: t.Mapping[str, t.Any]) -> bool:

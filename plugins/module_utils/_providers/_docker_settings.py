@@ -12,15 +12,19 @@ import re
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog, _gateway
-from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Selection, Wanted, resolve_all
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import (
+    SECRET_VARIABLES,
+    Selection,
+    Wanted,
+    resolve_all,
+)
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import check_key
 
 NVIDIA_REGISTRY = "nvcr.io"
 NVIDIA_USER = "$oauthtoken"
 """The user name of every NGC key; it is this text as it stands."""
 
-NGC_KEY, HF_KEY = "NGC_API_KEY", "HF_TOKEN"
-SECRET_VARIABLES = (NGC_KEY, HF_KEY)
+NGC_KEY, HF_KEY = SECRET_VARIABLES
 
 _HOST = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
 _REGISTRY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[a-z0-9._/-]+)?$")

@@ -471,12 +471,6 @@ def _nim_container(item: Wanted) -> Manifest:
 def _environment(item: Wanted) -> list[dict[str, t.Any]]:
     """Return the container's variables, sorted by name."""
     keys = [NGC_KEY, *([HF_KEY] if item.needs_hf_token else [])]
-    for name in item.env:
-        if name in (NGC_KEY, HF_KEY):
-            raise ValueError(
-                f"{item.name}: env has {name}, which everybody who sees the Deployment could read; use the option "
-                f"{'ngc_api_key' if name == NGC_KEY else 'hf_token'}"
-            )
     values = {
         "NIM_HTTP_API_PORT": str(_NIM_PORT),
         "NIM_SERVER_PORT": str(_NIM_PORT),

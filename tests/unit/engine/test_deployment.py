@@ -64,6 +64,10 @@ REFUSED = [
     pytest.param({"node": "FLUX Dev", "replicas": 0}, "replicas is 0", id="no-replicas"),
     pytest.param({"node": "FLUX Dev", "variants": ["sketch"]}, "sketch", id="unknown-variant"),
     pytest.param({"node": "FLUX Dev", "tag": "flux:1"}, "tag must be an image tag as text", id="wrong-tag"),
+    pytest.param({"node": "FLUX Dev", "env": {"A B": "1"}}, "env: 'A B' is no name of", id="no-variable"),
+    pytest.param({"node": "FLUX Dev", "env": {"A": None}}, "env: the value of A must be a text", id="no-value"),
+    pytest.param({"node": "FLUX Dev", "env": {"A": True}}, "env: the value of A must be a text", id="true-or-True"),
+    pytest.param({"node": "FLUX Dev", "env": {"HF_TOKEN": "hf"}}, "env: HF_TOKEN is a secret", id="key-for-all-to-see"),
     pytest.param({"node": "FLUX Dev", "tag": "1.2.3@sha256:12"}, "tag has no digest after the @", id="wrong-digest"),
 ]
 
@@ -99,6 +103,11 @@ def test_a_digest_stands_behind_the_tag() -> None:
     tag = f"1.2.0@sha256:{'a' * 64}"
     (wanted,), _selections = resolve({"node": "FLUX Dev", "tag": tag})
     assert wanted.image == f"nvcr.io/nim/black-forest-labs/flux.1-dev:{tag}"
+
+
+def test_a_whole_number_is_the_text_of_a_variable() -> None:
+    (wanted,), _selections = resolve({"node": "FLUX Dev", "env": {"NIM_MAX_IMAGES": 2, "NIM_LOG_LEVEL": "DEBUG"}})
+    assert wanted.env == {"NIM_MAX_IMAGES": "2", "NIM_LOG_LEVEL": "DEBUG"}
 
 
 def test_a_selection_means_all_tiers_or_one() -> None:

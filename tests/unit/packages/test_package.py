@@ -34,7 +34,7 @@ from tests.unit.packages import made
         ([{"node": "FLUX Dev", "port": 80}], "the port is 80; it must be between 1024 and 65535"),
         ([{"node": "FLUX Dev"}, {"node": "flux-dev"}], "FLUX Dev is there twice; name each node once"),
         ([{"node": "FLUX Dev", "port": 9000}, {"node": "FLUX Canny", "port": 9000}], "the port 9000 is given twice"),
-        ([{"node": "FLUX Dev", "env": {"NGC_API_KEY": "x"}}], "env has NGC_API_KEY, which is shown"),
+        ([{"node": "FLUX Dev", "env": {"NGC_API_KEY": "x"}}], "NGC_API_KEY is a secret and comes from the vault"),
     ],
 )
 def test_what_cannot_be(nodes: list[dict[str, t.Any]], told: str) -> None:
