@@ -22,14 +22,13 @@ from ansible.module_utils.common.yaml import HAS_YAML, yaml_dump
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import (
-    DeploymentsError,
     Selection,
     Status,
     Wanted,
     resolve_all,
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import hide_json
-from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, PlanError, Step, diff, plan, stages
+from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, Step, diff, plan, stages
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
     AsleepError,
     ConflictError,
@@ -47,6 +46,10 @@ ROUNDS = 6
 
 WORKERS = 8
 """NIMs that are worked on at the same time."""
+
+
+_NOTHING_RUNS: t.Mapping[str, t.Any] = {"replicas": 0, "running": 0, "reason": None, "running_since": None}
+"""What is said of a NIM that is stopped or gone."""
 
 
 @dataclasses.dataclass
@@ -73,6 +76,12 @@ class Goal:
     wait: bool = True
     wait_timeout: int = 2700
     wait_interval: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.wait_timeout < 0:
+            raise ValueError(f"wait_timeout is {self.wait_timeout}; it must be at least 0 seconds")
+        if self.wait_interval <= 0:
+            raise ValueError(f"wait_interval is {self.wait_interval:g}; it must be more than 0 seconds")
 
 
 @dataclasses.dataclass
@@ -207,7 +216,7 @@ def _apply_chain(provider: Provider, steps: t.Sequence[Step]) -> tuple[list[Step
 def converge(provider: Provider, goal: Goal, sleep: t.Callable[[float], None] = time.sleep) -> Outcome:
     """Bring the target to the goal and say what happened.
 
-    Raises ProviderError or PlanError only as long as nothing was changed.
+    Raises ProviderError or ValueError only as long as nothing was changed.
     """
     outcome = Outcome()
     names = [item.name for item in goal.wanted]
@@ -237,8 +246,9 @@ def converge(provider: Provider, goal: Goal, sleep: t.Callable[[float], None] = 
                 provider.preflight(goal.wanted, steps, seen)
             outcome.errors, outcome.target_error = {}, None
         outcome.statuses = _report(provider, goal, seen, outcome, sleep)
-    except (PlanError, ProviderError) as exc:
-        outcome.target_error = str(exc)
+    except (ProviderError, ValueError) as exc:
+        # What stopped the work comes first: that the target cannot be read now may only follow from it.
+        outcome.target_error = "\n".join(filter(None, [outcome.target_error, str(exc)]))
     return outcome
 
 
@@ -277,17 +287,17 @@ def _report(
     concerned |= {status.name for status in expand(goal.selections, seen.statuses, "stopped")}
     absent = {status.name: status for status in expand(goal.selections, seen.statuses, "absent")}
     if goal.check_mode:
-        statuses = _predict(goal, seen)
+        statuses = _predict(provider, goal, seen)
     elif concerned and (outcome.done or any(item.start for item in goal.wanted)):
         try:
             statuses = _wait(provider, goal, sorted(concerned), outcome, sleep)
         except AsleepError:
             # The stop has switched the whole target off: there is nobody to ask, and nothing runs.
-            statuses = _predict(goal, seen)
+            statuses = _predict(provider, goal, seen)
     else:
         statuses = {name: status for name, status in seen.statuses.items() if name in concerned}
     gone = {
-        name: dataclasses.replace(status, state="absent", endpoint=None, replicas=0, running=0)
+        name: dataclasses.replace(status, state="absent", endpoint=None, **_NOTHING_RUNS)
         for name, status in absent.items()
         if name not in outcome.errors
     }
@@ -295,7 +305,7 @@ def _report(
     return {**statuses, **kept, **gone}
 
 
-def _predict(goal: Goal, seen: Snapshot) -> dict[str, Status]:
+def _predict(provider: Provider, goal: Goal, seen: Snapshot) -> dict[str, Status]:
     """Say what a run would leave behind, without inventing what only the cloud knows (endpoints, dates)."""
     predicted: dict[str, Status] = {}
     for item in goal.wanted:
@@ -304,7 +314,7 @@ def _predict(goal: Goal, seen: Snapshot) -> dict[str, Status]:
         replicas = item.replicas if item.start else base.replicas
         predicted[item.name] = dataclasses.replace(
             base,
-            image=item.image,
+            image=provider.image(item),
             kind=item.kind,
             serves=item.serves,
             infer_path=item.infer_path,
@@ -312,7 +322,7 @@ def _predict(goal: Goal, seen: Snapshot) -> dict[str, Status]:
             state="starting" if replicas > base.running else base.state,
         )
     for status in expand(goal.selections, seen.statuses, "stopped"):
-        predicted[status.name] = dataclasses.replace(status, replicas=0, running=0, state="stopped", reason=None)
+        predicted[status.name] = dataclasses.replace(status, state="stopped", **_NOTHING_RUNS)
     return predicted
 
 
@@ -360,7 +370,7 @@ def run(module: AnsibleModule, provider_name: str, connect: t.Callable[[], Provi
         outcome = converge(connect(), goal)
     except MissingLibraryError as exc:
         module.fail_json(msg=missing_required_lib(exc.package), exception=exc.import_error)
-    except (DeploymentsError, PlanError, ProviderError, ValueError) as exc:
+    except (ProviderError, ValueError) as exc:
         module.fail_json(msg=f"Nothing was changed. {exc}")
     for item in goal.wanted:
         for warning in item.warnings:

@@ -69,6 +69,10 @@ class Provider(abc.ABC):
     def resources(self, wanted: t.Sequence[Wanted], seen: Snapshot) -> list[Resource]:
         """Translate NIMs into the cloud's objects, the shared ones included. Pure: makes no calls."""
 
+    def image(self, item: Wanted) -> str:
+        """Return where the NIM's image comes from on this target, as its status tells it. Pure."""
+        return item.image
+
     @abc.abstractmethod
     def stop_resource(self, status: Status) -> Resource:
         """Return the one object, with the one field, that switches this NIM off. Pure."""

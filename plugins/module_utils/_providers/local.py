@@ -249,6 +249,10 @@ class Local(Provider):
         slugs = {"".join(filter(str.isalnum, name.lower())): port for name, port in given}
         return {known[slug]: port for slug, port in slugs.items() if slug in known}
 
+    def image(self, item: d.Wanted) -> str:
+        """Return where the image is pulled from: the studio's own registry, if there is one."""
+        return self.settings.image(item.image)
+
     def stop_resource(self, status: d.Status) -> Resource:
         """Return the container, stopped."""
         return Resource(CONTAINER, status.name, {"running": False}, status.name)

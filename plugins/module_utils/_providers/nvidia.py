@@ -202,6 +202,10 @@ class Nvidia(Provider):
         wanted_deployment = objects.deployment_spec(self.settings, item, version, least)
         return [function, Resource(objects.DEPLOYMENT, item.name, wanted_deployment, item.name, facts)]
 
+    def image(self, item: Wanted) -> str:
+        """Return where the image lies in the organisation's own registry; a hosted model has none."""
+        return item.image if item.gpu_tier == HOSTED_TIER else objects.own_image(self.settings, item)
+
     def _needs_version(self, spec: Json, have: Resource) -> bool:
         """Say whether a function can only be brought to its specification by a new version."""
         other_keys = "keys" in spec and spec["keys"] != have.spec["keys"]

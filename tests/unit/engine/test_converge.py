@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -17,8 +18,8 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._converge impo
     converge,
     failure_message,
 )
-from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status
-from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Step
+from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status, Wanted
+from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Resource, Step
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 from tests.unit.engine.fake_provider import FakeProvider, absent, nim, stopped
 
@@ -212,6 +213,62 @@ def test_a_read_that_fails_after_changes_does_not_hide_them() -> None:
     outcome = go(Throttled(), nim(A))
     assert outcome.target_error == "throttled to death"
     assert len(outcome.done) == 4
+
+
+def test_a_mistake_that_is_found_after_changes_does_not_hide_them() -> None:
+    class Puzzled(FakeProvider):
+        def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
+            raise ValueError("not a date")
+
+    outcome = go(Puzzled(), nim(A))
+    assert (outcome.target_error, len(outcome.done)) == ("not a date", 4)
+
+
+def test_what_stopped_the_work_is_told_before_what_followed_from_it() -> None:
+    class Unreadable(FakeProvider):
+        def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
+            raise ProviderError("the cluster is being created")
+
+    provider = Unreadable()
+    provider.failures["create cluster c"] = [ProviderError("no right to look at operations")]
+    outcome = go(provider, nim(A, start=True))
+    assert outcome.target_error == "no right to look at operations\nthe cluster is being created"
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"wait_interval": 0}, "wait_interval is 0; it must be more than 0 seconds"),
+        ({"wait_interval": -1.5}, "wait_interval is -1.5; it must be more than 0 seconds"),
+        ({"wait_timeout": -1}, "wait_timeout is -1; it must be at least 0 seconds"),
+    ],
+)
+def test_a_wait_that_cannot_be_is_refused_before_the_first_look(option: dict[str, t.Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Goal(**option)
+
+
+def test_of_what_is_gone_or_will_be_stopped_nothing_is_said_to_run() -> None:
+    class Since(FakeProvider):
+        def _status(self, name: str, item: Resource) -> Status:
+            status = super()._status(name, item)
+            return dataclasses.replace(status, running_since="2026-11-28T09:12:40Z", reason="waiting")
+
+    provider = Since()
+    go(provider, nim(A, start=True))
+    idle = (0, 0, None, None)
+    stop = go(provider, selections=(stopped("a"),), check_mode=True).statuses[A]
+    assert (stop.replicas, stop.running, stop.reason, stop.running_since) == idle
+    gone = go(provider, selections=(absent("a"),)).statuses[A]
+    assert (gone.replicas, gone.running, gone.reason, gone.running_since) == idle
+
+
+def test_check_mode_names_the_image_as_the_target_will() -> None:
+    class Copies(FakeProvider):
+        def image(self, item: Wanted) -> str:
+            return f"registry.studio.example/{item.image}"
+
+    assert go(Copies(), nim(A), check_mode=True).statuses[A].image == "registry.studio.example/repo/model:1"
 
 
 # ---- objects that some of the NIMs share -----------------------------------------------------------------------------
