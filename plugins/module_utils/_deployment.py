@@ -101,8 +101,8 @@ class Selection:
 class Status:
     """One NIM as the target shows it now. ``None`` means that the target does not say.
 
-    ``auth`` is what its endpoint asks for: C(none), or C(gateway) for a workstation's token. It does not run as it does
-    now since before ``running_since``.
+    ``auth`` is what its endpoint asks for: C(none), C(gateway) for a workstation's token, or C(bearer) for a key of
+    NVIDIA's. It does not run as it does now since before ``running_since``.
     """
 
     name: str

@@ -214,6 +214,10 @@ deployments:
       description: When its version was made, in UTC. None for a hosted model.
       type: str
       sample: "2026-11-23T18:00:00Z"
+    auth:
+      description: Always C(bearer), because NVIDIA asks for a key of the organisation.
+      type: str
+      sample: bearer
     running_since:
       description: Always null.
       type: str

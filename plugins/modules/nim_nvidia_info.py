@@ -60,6 +60,7 @@ deployments:
       health_url: null
       region: null
       deployed_at: null
+      auth: bearer
       running_since: null
 """
 

@@ -18,6 +18,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
 )
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nvidia_session import NvidiaSession
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nvidia_settings import AUTH
 
 HOSTED = "hosted_model"
 MODELS_URL = "https://integrate.api.nvidia.com/v1/models"
@@ -99,6 +100,7 @@ class HostedModels:
             reason=reason,
             endpoint=url[: -len(_CHAT)] if url.endswith(_CHAT) else url,
             infer_path=_CHAT if url.endswith(_CHAT) else None,
+            auth=AUTH,
         )
 
     def _look(self, node: _catalog.Node) -> tuple[str, str | None]:

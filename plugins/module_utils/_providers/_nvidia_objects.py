@@ -24,7 +24,10 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
     encode_serves,
     spec_hash,
 )
-from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nvidia_settings import NvidiaSettings
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nvidia_settings import (
+    AUTH,
+    NvidiaSettings,
+)
 
 FUNCTION = "nvcf_function"
 DEPLOYMENT = "nvcf_deployment"
@@ -440,6 +443,7 @@ def status(found: Function, deployment: Json | None) -> Status:
         reason=reason,
         endpoint=f"https://{current.function_id}.{INVOCATION_HOST}",
         infer_path=current.facts.get("INFER_PATH"),
+        auth=AUTH,
         deployed_at=_seconds_only(current.created),
     )
 

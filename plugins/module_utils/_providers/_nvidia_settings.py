@@ -15,6 +15,9 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._keys import c
 ENDPOINT = "https://api.ngc.nvidia.com"
 """Management of functions, keys and private images. Source: NVIDIA/nvcf docs/ngc-managed/service-keys.md."""
 
+AUTH = "bearer"
+"""What endpoints at NVIDIA ask for: a key of the organisation."""
+
 UNDEPLOY = "undeploy"
 SCALE_TO_ZERO = "scale_to_zero"
 """What it means that a NIM is stopped."""
@@ -99,4 +102,4 @@ class NvidiaSettings:
         return self.stopped_means == SCALE_TO_ZERO
 
 
-__all__ = ("ENDPOINT", "SCALE_TO_ZERO", "UNDEPLOY", "NvidiaSettings")
+__all__ = ("AUTH", "ENDPOINT", "SCALE_TO_ZERO", "UNDEPLOY", "NvidiaSettings")

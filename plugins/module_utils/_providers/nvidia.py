@@ -230,7 +230,10 @@ class Nvidia(Provider):
                 problems.append(f"{item.node}: {status.reason}")
         by_name = {item.name: item for item in wanted}
         versions = [by_name[step.name] for step in steps if step.name in by_name and self._makes_version(step)]
-        problems += missing_keys(versions, self.settings.ngc_api_key, self.settings.hf_token, stored=None)
+        if versions and self.settings.ngc_api_key is None:
+            problems.append("ngc_api_key is not set; every new version of a function is given its keys anew")
+        else:
+            problems += missing_keys(versions, self.settings.ngc_api_key, self.settings.hf_token, stored=None)
         for item in versions:
             problems += self._image_problems(item)
         problems += self._instance_problems(

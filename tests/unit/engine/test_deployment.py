@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import importlib
 import typing as t
 
 import pytest
+import yaml
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _catalog
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import (
@@ -123,3 +125,18 @@ def test_a_selection_means_all_tiers_or_one() -> None:
 def test_serves_survives_a_tag() -> None:
     serves = {"FLUX Dev": "base", "Llama 3.1": ""}
     assert decode_serves(encode_serves(serves)) == serves
+
+
+@pytest.mark.parametrize("provider", ["aws", "azure", "gcp", "local", "nvidia"])
+def test_modules_describe_all_that_they_say_of_a_nim(provider: str) -> None:
+    said = set(Status("nim-a", "a", "l4").as_dict())
+    described = _returned(f"nim_{provider}")["deployments"]["contains"]
+    assert set(described) == said | {"changed", "steps", "error"}
+    (sample,) = _returned(f"nim_{provider}_info")["deployments"]["sample"]
+    assert set(sample) == said
+
+
+def _returned(module: str) -> dict[str, t.Any]:
+    source = importlib.import_module(f"ansible_collections.budgetguard.techops.plugins.modules.{module}")
+    found: dict[str, t.Any] = yaml.safe_load(source.RETURN)
+    return found

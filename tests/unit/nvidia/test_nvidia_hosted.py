@@ -44,7 +44,7 @@ def test_addresses(org: Organisation, node: str, endpoint: str, infer_url: str) 
     (status,) = ask(org, node).statuses.values()
     shown = status.as_dict()
     assert (shown["endpoint"], shown["infer_url"], shown["health_url"]) == (endpoint, infer_url, None)
-    assert (shown["gpu_tier"], shown["image"]) == ("hosted", None)
+    assert (shown["gpu_tier"], shown["image"], shown["auth"]) == ("hosted", None, "bearer")
 
 
 def test_artists_see_it_under_its_public_key(org: Organisation) -> None:

@@ -286,7 +286,7 @@ def test_variables_that_nvidia_would_refuse(org: Organisation, env: dict[str, st
 
 
 def test_a_missing_key(org: Organisation) -> None:
-    assert "ngc_api_key is not set" in refusal(org, {"ngc_api_key": None})
+    assert "ngc_api_key is not set; every new version" in refusal(org, {"ngc_api_key": None})
     assert "hf_token is not set; FLUX Dev" in refusal(org, {"hf_token": None})
 
 
