@@ -10,10 +10,14 @@ A NIM has no login of its own, so whoever reaches its port uses the GPU.
 from __future__ import annotations
 
 import ipaddress
+import re
 import typing as t
 
 WIDEST_PREFIX = {4: 8, 6: 16}
 """The shortest prefix that still counts as a studio's own network."""
+
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 class ExposureError(ValueError):
@@ -57,3 +61,12 @@ def check_exposure(
     if problems:
         raise ExposureError("\n".join(problems))
     return tuple(sorted(networks))
+
+
+def endpoint_host_problem(host: str | None) -> str | None:
+    """Return why a host cannot be published as it is, None where it can or there is none."""
+    if host is None or _HOST.fullmatch(host):
+        return None
+    return (
+        f"endpoint_host is {host!r}; it must be a name without scheme, port and path, for example nims.studio.example"
+    )

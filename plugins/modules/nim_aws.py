@@ -90,12 +90,15 @@ options:
     type: str
   log_retention_days:
     description:
-      - Days after which the NIMs' logs are deleted.
+      - Days after which the NIMs' logs are deleted. CloudWatch Logs takes V(1), V(3), V(5), V(7), V(14), V(30), V(60),
+        V(90), V(120), V(150), V(180), V(365), V(400), V(545), V(731), V(1096), V(1827), V(2192), V(2557), V(2922),
+        V(3288) and V(3653).
     type: int
     default: 14
   idle_timeout:
     description:
-      - Seconds that the load balancer lets a request run without any data. Used when the load balancer is made.
+      - Seconds that the load balancer lets a request run without any data, V(1) to V(4000). Used when the load balancer
+        is made.
     type: int
     default: 900
   gateway:

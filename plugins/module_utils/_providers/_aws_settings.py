@@ -10,8 +10,16 @@ import dataclasses
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _gateway
+from ansible_collections.budgetguard.techops.plugins.module_utils._exposure import endpoint_host_problem
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import check_key
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _aws_objects as objects
+
+_UP_TO_A_YEAR = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
+RETENTION_DAYS = (*_UP_TO_A_YEAR, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+"""What CloudWatch Logs takes. Source: PutRetentionPolicy in its API reference."""
+
+LONGEST_IDLE_SECONDS = 4000
+"""Source: idle_timeout.timeout_seconds of ModifyLoadBalancerAttributes in Elastic Load Balancing's API reference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +46,9 @@ class AwsSettings:
     gateway_replicas: int = 1
 
     def __post_init__(self) -> None:
-        if self.gateway_replicas < 1:
-            raise ValueError(f"gateway_replicas is {self.gateway_replicas}; it must be at least 1")
+        problems = [*self._size_problems(), *filter(None, [endpoint_host_problem(self.endpoint_host)])]
+        if problems:
+            raise ValueError("\n".join(problems))
         if self.gateway is None:
             return
         if self.scheme == "public":
@@ -57,6 +66,16 @@ class AwsSettings:
                 "ACM with certificate_arn"
             )
 
+    def _size_problems(self) -> t.Iterator[str]:
+        """Find what AWS would refuse after other things have been made."""
+        if self.gateway_replicas < 1:
+            yield f"gateway_replicas is {self.gateway_replicas}; it must be at least 1"
+        if self.log_retention_days not in RETENTION_DAYS:
+            days = ", ".join(map(str, RETENTION_DAYS))
+            yield f"log_retention_days is {self.log_retention_days}; CloudWatch Logs takes {days}"
+        if not 1 <= self.idle_timeout <= LONGEST_IDLE_SECONDS:
+            yield f"idle_timeout is {self.idle_timeout}; a load balancer takes 1 to {LONGEST_IDLE_SECONDS} seconds"
+
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> AwsSettings:
         """Take the settings out of a module's options; what is not set keeps its default."""
@@ -64,7 +83,7 @@ class AwsSettings:
         given: dict[str, t.Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in options.items()
-            if key in fields and value is not None
+            if key in fields and value not in (None, "")
         }
         for secret in ("ngc_api_key", "hf_token"):
             given[secret] = check_key(secret, given.get(secret))

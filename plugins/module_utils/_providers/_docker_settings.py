@@ -18,6 +18,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
     Wanted,
     resolve_all,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._exposure import endpoint_host_problem
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import check_key
 
 NVIDIA_REGISTRY = "nvcr.io"
@@ -26,7 +27,6 @@ NVIDIA_USER = "$oauthtoken"
 
 NGC_KEY, HF_KEY = SECRET_VARIABLES
 
-_HOST = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
 _REGISTRY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[a-z0-9._/-]+)?$")
 _USER = re.compile(r"^[1-9]\d*(:\d+)?$")
 _HIGHEST_PORT = 65535
@@ -85,12 +85,8 @@ class DockerSettings:
                 )
             if address.is_unspecified and self.endpoint_host is None:
                 problems.append(f"bind_address is {self.bind_address}; set endpoint_host to what workstations call it")
-        if self.endpoint_host is not None and not _HOST.match(self.endpoint_host):
-            problems.append(
-                f"endpoint_host is {self.endpoint_host!r}; it must be a name without scheme, port and path, for "
-                "example gpu-box-1.studio.example"
-            )
-        return problems
+        problem = endpoint_host_problem(self.endpoint_host)
+        return [*problems, *([problem] if problem else [])]
 
     def _port_problems(self) -> list[str]:
         named = {

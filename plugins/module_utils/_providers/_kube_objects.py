@@ -25,6 +25,7 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._deployment im
     encode_serves,
     spec_hash,
 )
+from ansible_collections.budgetguard.techops.plugins.module_utils._exposure import endpoint_host_problem
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import check_key
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._cluster import (
     GPU_TAINT,
@@ -87,7 +88,6 @@ a quarter of a small machine for itself, and for the other pods of each machine.
 
 _NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _NIM_NAME = re.compile(r"^[a-z]([a-z0-9-]{0,55}[a-z0-9])?$")
-_HOST = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +113,9 @@ class KubeSettings:
                 f"namespace is {self.namespace!r}; it must be at most 63 lower-case letters, digits and hyphens, must "
                 "not start or end with a hyphen, and must not start with kube-, for example budgetguard"
             )
-        if self.endpoint_host is not None and not _HOST.match(self.endpoint_host):
-            raise ValueError(
-                f"endpoint_host is {self.endpoint_host!r}; it must be a name without scheme, port and path, for "
-                "example nims.studio.example"
-            )
+        problem = endpoint_host_problem(self.endpoint_host)
+        if problem:
+            raise ValueError(problem)
         if self.gateway_replicas < 1:
             raise ValueError(f"gateway_replicas is {self.gateway_replicas}; it must be at least 1")
         if self.gateway.tls and self.endpoint_host is None:
