@@ -13,6 +13,9 @@ import typing as t
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Selection, Status, Wanted
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, Kind, Resource, Step
 
+UNREADABLE = "the answer is not what this service sends; does a proxy or its login page stand in between?"
+"""What is said of an answer that tells neither that a call went well nor that it failed."""
+
 
 class ProviderError(Exception):
     """A call to the cloud failed. The message says what was being done and what the cloud answered."""

@@ -25,7 +25,11 @@ from ansible.module_utils.common.parameters import env_fallback
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._http import Answer, Client, HttpError
 from ansible_collections.budgetguard.techops.plugins.module_utils._identities import without
-from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
+from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    UNREADABLE,
+    ConflictError,
+    ProviderError,
+)
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _tokens
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_session import AwsSession
 
@@ -194,7 +198,7 @@ class _HttpStore(Store):
             except HttpError as error:
                 raise ProviderError(f"cannot {doing}: {error}") from error
             if answer.status not in _PASSING or not rest:
-                return answer.status, _content(answer)
+                return answer.status, _content(doing, answer)
             _sleep(pause)
             pause *= 2
         raise AssertionError("the last round returns")
@@ -388,10 +392,13 @@ def as_text(variables: t.Mapping[str, t.Any]) -> str:
     return json.dumps(variables, sort_keys=True)
 
 
-def _content(answer: Answer) -> t.Any:
+def _content(doing: str, answer: Answer) -> t.Any:
+    """Return the JSON of an answer. A proxy's page must not be taken for a store in which there is nothing."""
     try:
         return json.loads(answer.body) if answer.body.strip() else {}
-    except ValueError:
+    except ValueError as error:
+        if answer.status < 300 or answer.status == 404:
+            raise ProviderError(f"cannot {doing}: {answer.status}, and {UNREADABLE}") from error
         return {}
 
 

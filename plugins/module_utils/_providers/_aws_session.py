@@ -12,6 +12,7 @@ import traceback
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    UNREADABLE,
     ConflictError,
     MissingLibraryError,
     ProviderError,
@@ -21,6 +22,7 @@ try:
     import boto3
     import botocore.config
     import botocore.exceptions
+    import botocore.parsers
 except ImportError:
     BOTO3_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
@@ -120,6 +122,8 @@ class AwsSession:
             raise ProviderError(f"cannot {doing}: {text}") from exc
         except botocore.exceptions.BotoCoreError as exc:
             raise ProviderError(f"cannot {doing}: {exc}") from exc
+        except botocore.parsers.ResponseParserError as exc:
+            raise ProviderError(f"cannot {doing}: {UNREADABLE}") from exc
 
     def pages(self, service: str, operation: str, doing: str, key: str, /, **request: t.Any) -> list[t.Any]:
         """Return the items of all pages of a list call."""
@@ -128,6 +132,8 @@ class AwsSession:
             return [item for page in paginator.paginate(**request) for item in page.get(key, [])]
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as exc:
             raise ProviderError(f"cannot {doing}: {exc}") from exc
+        except botocore.parsers.ResponseParserError as exc:
+            raise ProviderError(f"cannot {doing}: {UNREADABLE}") from exc
 
     def call_until(
         self,

@@ -9,6 +9,7 @@ The client for AKS also makes the few plain calls for the resource group and quo
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import traceback
@@ -16,6 +17,7 @@ import typing as t
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    UNREADABLE,
     ConflictError,
     MissingLibraryError,
     ProviderError,
@@ -112,6 +114,8 @@ class AzureSession:
             raise _translated(doing, exc, forbidden) from exc
         except errors.AzureError as exc:
             raise ProviderError(f"cannot {doing}: Azure does not answer ({one_line(_words(exc)[1])})") from exc
+        except json.JSONDecodeError as exc:
+            raise ProviderError(f"cannot {doing}: {UNREADABLE}") from exc
 
     def rest(
         self,

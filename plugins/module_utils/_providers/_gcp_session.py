@@ -22,6 +22,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    UNREADABLE,
     ConflictError,
     MissingLibraryError,
     ProviderError,
@@ -36,6 +37,7 @@ try:
     from google.cloud import container_v1
     from google.cloud.container_v1.services.cluster_manager.transports.rest import ClusterManagerRestTransport
     from google.oauth2 import service_account
+    from google.protobuf import json_format
 except ImportError:
     HAS_GOOGLE = False
     GOOGLE_IMPORT_ERROR: str | None = traceback.format_exc()
@@ -290,6 +292,8 @@ class GcpSession:
                 problem, cause = _describe(exc), exc
                 if exc.code not in _PASSING_STATUSES or _is_busy(exc) or _is_full(exc):
                     raise ProviderError(f"cannot {doing}: {problem}") from exc
+            except (json_format.ParseError, requests.JSONDecodeError) as exc:
+                raise ProviderError(f"cannot {doing}: {UNREADABLE}") from exc
             except requests.RequestException as exc:
                 problem, cause = f"no connection ({exc})", exc
             if attempt == ATTEMPTS:

@@ -22,6 +22,7 @@ import traceback
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    UNREADABLE,
     ConflictError,
     MissingLibraryError,
     ProviderError,
@@ -138,12 +139,12 @@ class KubeClient:
     def list_kind(self, kind: str, namespace: str, labels: str | None = None) -> list[dict[str, t.Any]]:
         """Return all objects of a kind in a namespace, none where there is no such namespace."""
         query = {"labelSelector": labels} if labels else {}
-        answer = self._json(f"list the {kind}s in {namespace}", "GET", _Place(kind, namespace), query)
+        answer = self._json(f"list the {_plural(kind)} in {namespace}", "GET", _Place(kind, namespace), query)
         return list(answer["items"])
 
     def list_metadata(self, kind: str, namespace: str) -> list[dict[str, t.Any]]:
         """Return only the metadata of all objects of a kind in a namespace."""
-        doing = f"list the {kind}s in {namespace}"
+        doing = f"list the {_plural(kind)} in {namespace}"
         answer = self._json(doing, "GET", _Place(kind, namespace), headers={"Accept": METADATA_ONLY})
         return list(answer["items"])
 
@@ -202,7 +203,11 @@ class KubeClient:
     def _json(
         self, doing: str, method: str, place: _Place, query: t.Mapping[str, str] | None = None, **more: t.Any
     ) -> dict[str, t.Any]:
-        return t.cast(dict[str, t.Any], json.loads(self._call(doing, method, place, query, **more)))
+        content = self._call(doing, method, place, query, **more)
+        try:
+            return t.cast(dict[str, t.Any], json.loads(content))
+        except ValueError as exc:
+            raise ProviderError(f"cannot {doing}: {UNREADABLE}") from exc
 
     def _call(
         self, doing: str, method: str, place: _Place, query: t.Mapping[str, str] | None = None, **more: t.Any
@@ -262,6 +267,10 @@ class KubeClient:
 
 class _NotFoundError(ProviderError):
     """There is no such object."""
+
+
+def _plural(kind: str) -> str:
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 def _dry_run(wanted: bool) -> dict[str, str]:

@@ -22,7 +22,11 @@ import urllib.parse
 import urllib.request
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import KeyFormatError, check_key
-from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
+from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
+    UNREADABLE,
+    ConflictError,
+    ProviderError,
+)
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nvidia_settings import ENDPOINT
 
 ATTEMPTS = 6
@@ -32,6 +36,9 @@ _CALL_TIMEOUT = 60.0
 _LONGEST_PAUSE = 30.0
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _SAFE_TO_REPEAT = frozenset({"GET", "PUT", "PATCH", "DELETE"})
+
+_TELLS_SOMETHING = frozenset({"GET", "POST"})
+"""Methods whose answer tells what there is, or what was made. The others may answer with nothing."""
 
 _ADVICE = {
     401: "NVIDIA does not accept api_key; is it a key that begins with nvapi-, not expired and not revoked?",
@@ -49,6 +56,10 @@ class NvidiaError(ProviderError):
     def __init__(self, message: str, status: int | None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class _NoJsonError(Exception):
+    """Something else than NVIDIA's API has answered that all is well."""
 
 
 class Answer(t.NamedTuple):
@@ -108,6 +119,8 @@ class NvidiaSession:
         data = None if body is None else json.dumps(body).encode()
         answer = self.ask(doing, method, url, data)
         if answer.status < 300:
+            if method in _TELLS_SOMETHING and not isinstance(answer.content, dict):
+                raise NvidiaError(f"cannot {doing}: {answer.status}, and {UNREADABLE}", answer.status)
             return answer.content
         if missing and answer.status == 404:
             return None
@@ -150,9 +163,11 @@ class NvidiaSession:
                 answer = self._once(method, url, data, content_type)
                 problem = self._said(answer)
             except urllib.error.HTTPError as exc:
-                answer = Answer(exc.code, _json(exc.read()))
+                answer = Answer(exc.code, _json(_rest(exc)))
                 problem = self._said(answer)
                 wait = _seconds(exc.headers.get("Retry-After"))
+            except _NoJsonError as exc:
+                raise NvidiaError(f"cannot {doing}: {UNREADABLE}", None) from exc
             except (OSError, http.client.HTTPException) as exc:
                 # No connection, a broken one, a time-out, or an answer that is no HTTP.
                 answer = Answer(0, None)
@@ -179,7 +194,11 @@ class NvidiaSession:
         if data is not None:
             headers["Content-Type"] = content_type
         with self._opener.open(_Request(method, url, data, headers), timeout=_CALL_TIMEOUT) as response:
-            return Answer(response.status, _json(response.read()))
+            body = response.read()
+            content = _json(body)
+            if body and content is None:
+                raise _NoJsonError
+            return Answer(response.status, content)
 
     def pauses(self, doing: str, seconds: float) -> t.Iterator[float]:
         """Pause longer and longer between the turns of a loop. Raises ProviderError when the time is over."""
@@ -205,6 +224,14 @@ def _tls(ca_bundle: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_bundle)
     except (OSError, ssl.SSLError) as exc:
         raise ValueError(f"ca_bundle {ca_bundle} cannot be read as certificates: {exc}") from exc
+
+
+def _rest(exc: urllib.error.HTTPError) -> bytes:
+    """Return the body of an error; b"" where it breaks off, since the status tells enough."""
+    try:
+        return exc.read()
+    except (OSError, http.client.HTTPException):
+        return b""
 
 
 def _json(body: bytes) -> t.Any:

@@ -124,6 +124,11 @@ def test_an_answer_that_is_no_json_is_still_an_error() -> None:
         session().call("do it", make)
 
 
+def test_a_page_of_a_proxy_is_no_answer() -> None:
+    with pytest.raises(ProviderError, match=r"cannot do it: the answer is not what this service sends"):
+        session().call("do it", Answer(200, None).json)
+
+
 def test_no_answer_at_all_is_said() -> None:
     def make() -> None:
         raise errors.ServiceRequestError("Connection refused")

@@ -37,7 +37,7 @@ EMAIL = "deployer@my-studio.iam.gserviceaccount.com"
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-Answer = tuple[int, dict[str, t.Any]]
+Answer = tuple[int, dict[str, t.Any] | str]
 
 
 def refusal(code: int, status: str, message: str, reason: str | None = None) -> Answer:
@@ -61,7 +61,8 @@ class Google:
         request = Request(environ)
         self.seen.append((request.method, request.path, request.headers.get("Authorization")))
         status, body = self.login if request.path == "/token" else self.answers.pop(0)
-        response = Response(json.dumps(body), status, content_type="application/json")
+        text = body if isinstance(body, str) else json.dumps(body)
+        response = Response(text, status, content_type="application/json")
         return response(environ, start_response)
 
     def key(self, **changes: str) -> dict[str, str]:
@@ -298,6 +299,14 @@ def test_trying_again_ends(google: Google) -> None:
     google.answers = [refusal(503, "UNAVAILABLE", "down")] * _gcp_session.ATTEMPTS
     with pytest.raises(ProviderError, match="503 UNAVAILABLE: down; tried 6 times"):
         session(google).cluster(CLUSTER)
+
+
+def test_a_page_of_a_proxy_is_no_answer(google: Google) -> None:
+    google.answers = [(200, "<html>Sign in</html>"), (200, "<html>Sign in</html>")]
+    with pytest.raises(ProviderError, match=r"cannot read the GKE cluster .*: the answer is not what this service"):
+        session(google).cluster(CLUSTER)
+    with pytest.raises(ProviderError, match=r"cannot read the quotas of .*: the answer is not what this service"):
+        session(google).quotas(None)
 
 
 def test_no_connection(google: Google) -> None:

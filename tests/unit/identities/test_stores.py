@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.budgetguard.techops.plugins.lookup import stored_vars
 from ansible_collections.budgetguard.techops.plugins.module_utils import _stores
+from ansible_collections.budgetguard.techops.plugins.module_utils._http import Answer, Client
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ConflictError, ProviderError
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers import _tokens
 
@@ -225,6 +226,19 @@ def test_a_busy_store_is_asked_again(backend: Backend) -> None:
     with pytest.raises(ProviderError, match="503") as caught:
         put(store, {"nim_studio_key": SECRET})
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_page_of_a_proxy_is_not_an_empty_store(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Otherwise every workstation would get new keys, and the old ones would be lost."""
+    store = opened(backend)
+    assert _stores.read_variables(store, NAME) == ({}, None), "so much for the login"
+    page = Answer(status, {}, b"<html>Sign in</html>", 0.0)
+    monkeypatch.setattr(Client, "request", lambda *_arguments: page)
+    with pytest.raises(ProviderError, match=f"cannot read the secret .*: {status}, and the answer is not what this"):
+        _stores.read_variables(store, NAME)
 
 
 def test_a_refused_login_is_told_without_the_secret(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

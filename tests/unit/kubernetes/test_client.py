@@ -175,6 +175,14 @@ def test_errors_are_told_apart(server: ApiServer, status: int, kind: type[Except
     assert len(server.asked) == (5 if status == 503 else 1)
 
 
+def test_a_page_of_a_proxy_is_no_answer(server: ApiServer) -> None:
+    server.answers = [(200, {}, b"<html>Sign in</html>")]
+    with pytest.raises(
+        ProviderError, match="cannot list the NetworkPolicies in n: the answer is not what this service"
+    ):
+        server.client().list_kind("NetworkPolicy", "n")
+
+
 def test_what_is_not_there_is_none(server: ApiServer) -> None:
     server.answers = [(404, {}, {"message": "no"})]
     assert server.client().read("Secret", "a", "n") is None

@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import typing as t
+import urllib.error
+import urllib.request
+from email.message import Message
 
 import pytest
 
@@ -92,6 +97,47 @@ def test_redirects_are_not_followed(org: Organisation) -> None:
     with pytest.raises(ProviderError, match="cannot look: 302"):
         found.call("look", "GET", "/functions")
     assert org.actions() == []
+
+
+LOGIN_PAGE = b"<html><body>Sign in to the studio's network</body></html>"
+
+
+@pytest.mark.parametrize("body", [LOGIN_PAGE, b"", b"[]"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_page_of_a_proxy_is_not_an_organisation_without_functions(
+    org: Organisation, monkeypatch: pytest.MonkeyPatch, method: str, body: bytes
+) -> None:
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", lambda *_arguments, **_more: _Reply(200, body))
+    with pytest.raises(ProviderError, match=r"cannot look: .*does a proxy or its login page stand in between\?"):
+        session(org)[0].call("look", method, "/functions")
+
+
+def test_some_calls_are_answered_with_nothing(org: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", lambda *_arguments, **_more: _Reply(204, b""))
+    assert session(org)[0].call("delete it", "DELETE", "/functions/1") is None
+
+
+def test_an_error_that_breaks_off_is_still_that_error(org: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: t.Any, **_more: t.Any) -> t.NoReturn:
+        raise urllib.error.HTTPError("https://api", 403, "Forbidden", Message(), _Reply(403, None))
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", broken)
+    with pytest.raises(ProviderError, match=r"cannot look: 403\. The key needs"):
+        session(org)[0].call("look", "GET", "/functions")
+
+
+class _Reply(io.BytesIO):
+    """An answer with this body; with None, one that breaks off."""
+
+    def __init__(self, status: int, body: bytes | None) -> None:
+        super().__init__(body or b"")
+        self.status = status
+        self.is_whole = body is not None
+
+    def read(self, size: int | None = -1) -> bytes:
+        if not self.is_whole:
+            raise http.client.IncompleteRead(b"", 100)
+        return super().read(size)
 
 
 def test_an_error_never_quotes_a_key(org: Organisation) -> None:
