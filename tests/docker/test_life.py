@@ -67,7 +67,9 @@ def test_whole_life(studio: Studio, engine: Engine) -> None:
     assert started["endpoint"] == "http://127.0.0.1:18000"
     assert _answer(18000) == 200
     assert not studio.deploy(STARTED)["changed"]
-    assert not studio.deploy({})["changed"], "present leaves it running"
+    for check in (False, True):
+        kept = only(studio.deploy({}, check=check))
+        assert (kept["changed"], kept["state"], kept["running"]) == (False, "running", 1), "present leaves it running"
     assert [item["state"] for item in studio.read()] == ["running"]
     model = engine.docker("exec", NAME, "cat", "/opt/nim/.cache/model")
     assert model == "", "a NIM that is not root can write into its volume"

@@ -118,10 +118,7 @@ class Local(Provider):
             *self._images(ours),
             *self._gateways(found),
         ]
-        statuses = {
-            _name(info): self._behind_gateway(containers.status(info, self.settings.endpoint_host, False, None), found)
-            for info in ours
-        }
+        statuses = self._statuses_of(ours, found, explain=False)
         return Snapshot({item.key: item for item in resources}, statuses, self._warnings(engine, ours))
 
     @staticmethod
@@ -482,8 +479,12 @@ class Local(Provider):
         self._remember_keys(found)
         gateway = [info for info in everything if gateways.is_gateway(info)]
         asked = [info for info in found if names is None or _name(info) in names]
+        return self._statuses_of(asked, gateway, explain)
+
+    def _statuses_of(self, nims: t.Sequence[Info], gateway: t.Sequence[Info], explain: bool) -> dict[str, d.Status]:
+        """Ask those that run whether they are ready. The gateway is among ``gateway``, if there is one."""
         with ThreadPoolExecutor(max_workers=_PROBES) as pool:
-            told = list(pool.map(lambda info: self._status(info, explain), asked))
+            told = list(pool.map(lambda info: self._status(info, explain), nims))
         return {status.name: self._behind_gateway(status, gateway) for status in told}
 
     def _status(self, info: Info, explain: bool) -> d.Status:
