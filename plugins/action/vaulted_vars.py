@@ -182,4 +182,4 @@ def _replace(path: Path, text: str | None) -> None:
 
 
 def _as_text(variables: Variables) -> str:
-    return str(yaml.safe_dump(shown(variables), default_flow_style=False)) if variables else ""
+    return str(yaml.safe_dump(shown(variables), default_flow_style=False, allow_unicode=True)) if variables else ""

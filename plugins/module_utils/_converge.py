@@ -427,7 +427,7 @@ def _as_text(content: t.Mapping[str, t.Any]) -> str:
         return ""
     if not HAS_YAML:
         return json.dumps(content, indent=2, sort_keys=True)
-    return str(yaml_dump(content, default_flow_style=False))
+    return str(yaml_dump(content, default_flow_style=False, allow_unicode=True))
 
 
 def failure_message(goal: Goal, outcome: Outcome) -> str:

@@ -50,7 +50,8 @@ options:
     default: {}
   secrets:
     description:
-      - Values to encrypt, in the same form. They are added to O(variables), at any depth.
+      - Values to encrypt, in the same form. They are added to O(variables), at any depth. Each must be a text or a
+        number.
     type: dict
     default: {}
   absent:

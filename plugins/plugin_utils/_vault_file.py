@@ -118,16 +118,23 @@ def _text(value: t.Any) -> str:
     return str.__str__(value) if isinstance(value, str) else str(value)
 
 
+_KINDS: t.Mapping[type, str] = {type(None): "empty", bool: "true or false", list: "a list"}
+
+
 class _Plain(str):
     """A secret that is not encrypted yet."""
 
 
-def _with_secrets(variables: Variables, secrets: Variables) -> Variables:
+def _with_secrets(variables: Variables, secrets: Variables, path: str = "secrets") -> Variables:
     result = dict(variables)
     for name, value in secrets.items():
+        where = f"{path}.{name}"
         if isinstance(value, dict):
             inner = result.get(name, {})
-            result[name] = _with_secrets(inner if isinstance(inner, dict) else {}, value)
+            result[name] = _with_secrets(inner if isinstance(inner, dict) else {}, value, where)
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            # Encrypted it would come back as a text: None, or a list as Python spells it.
+            raise VaultFileError(f"{where} is {_KINDS.get(type(value), 'of another kind')}; a secret is a text")
         else:
             result[name] = _Plain(value)
     return result

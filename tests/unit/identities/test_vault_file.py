@@ -41,6 +41,21 @@ def test_secrets_are_encrypted_and_come_back(vault: vaulted_vars.RunVault) -> No
     assert vault.decrypt(found) == SECRET
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, "secrets.nim_identities.aws.key is empty; a secret is a text"),
+        (True, "secrets.nim_identities.aws.key is true or false; a secret is a text"),
+        ([SECRET], "secrets.nim_identities.aws.key is a list; a secret is a text"),
+    ],
+)
+def test_what_would_not_come_back_as_it_was_is_no_secret(vault: vaulted_vars.RunVault, value: t.Any, told: str) -> None:
+    """An empty variable would be kept as the word None."""
+    with pytest.raises(_vault_file.VaultFileError) as caught:
+        _vault_file.merge({}, {}, {"nim_identities": {"aws": {"key": value}}}, (), vault)
+    assert str(caught.value) == told
+
+
 Unsafe = type("Unsafe", (str,), {"__str__": lambda self: self})
 """A text as ansible-core before 2.19 marks it: str() of it is another of its kind."""
 
