@@ -431,15 +431,22 @@ def _as_text(content: t.Mapping[str, t.Any]) -> str:
 
 
 def failure_message(goal: Goal, outcome: Outcome) -> str:
-    """Name each failed NIM with its reason and what was already done, and say how the others are."""
+    """Name each failed NIM with its reason and what was already done, and say how the others are.
+
+    In check mode nothing was carried out, and there is nothing from where another run could continue.
+    """
     concerned = {item.name for item in goal.wanted} | set(outcome.statuses) | set(outcome.errors)
     lines = []
+    failed = "would fail" if goal.check_mode else "failed"
     if outcome.target_error:
-        lines.append(f"The shared part of the target failed: {outcome.target_error}")
+        lines.append(f"The shared part of the target {failed}: {outcome.target_error}")
     if outcome.errors:
-        lines.append(f"{len(outcome.errors)} of {len(concerned)} NIMs failed; the others were carried out.")
+        others = len(concerned) > len(outcome.errors) and not goal.check_mode and not outcome.target_error
+        carried_out = "; the others were carried out" if others else ""
+        lines.append(f"{len(outcome.errors)} of {len(concerned)} NIMs {failed}{carried_out}.")
     for name, error in sorted(outcome.errors.items()):
         done = [f"{step.action} {step.kind}" for step in outcome.done if step.deployment == name]
         lines.append(f"{name}: {error}" + (f" (done so far: {', '.join(done)})" if done else ""))
-    lines.append("The next run continues from here.")
+    if not goal.check_mode:
+        lines.append("The next run continues from here.")
     return "\n".join(lines)

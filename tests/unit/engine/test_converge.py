@@ -205,6 +205,25 @@ def test_the_failure_message_names_nim_reason_and_what_was_done() -> None:
     assert result["failed_deployments"] == {A: "quota"}
 
 
+def test_check_mode_does_not_tell_of_anything_as_done() -> None:
+    provider = FakeProvider()
+    provider.failures["rehearse service nim-a"] = [ProviderError("invalid image")]
+    provider.failures["rehearse cluster c"] = [ProviderError("no right")]
+    goal = Goal(wanted=(nim(A), nim(B)), check_mode=True)
+    assert failure_message(goal, converge(provider, goal)).splitlines() == [
+        "The shared part of the target would fail: no right",
+        "1 of 2 NIMs would fail.",
+        "nim-a: invalid image",
+    ]
+
+
+def test_there_are_no_others_of_one() -> None:
+    provider = FakeProvider()
+    provider.failures["create service nim-a"] = [ProviderError("quota")]
+    goal = Goal(wanted=(nim(A),))
+    assert failure_message(goal, converge(provider, goal)).splitlines()[0] == "1 of 1 NIMs failed."
+
+
 def test_a_read_that_fails_after_changes_does_not_hide_them() -> None:
     class Throttled(FakeProvider):
         def statuses(self, names: t.Sequence[str] | None = None, explain: bool = False) -> dict[str, Status]:
