@@ -15,7 +15,8 @@ options:
     description:
       - Login, certificate and limits of the gateway in front of the NIMs. The filter
         P(budgetguard.techops.gateway_options#filter) makes it out of the inventory.
-      - Without it the gateway takes every request that the network lets through, over plain HTTP.
+      - Without it the gateway takes every request that the network lets through, over plain HTTP. A gateway that wants
+        tokens is not opened by leaving this option out; such a run is refused.
     type: dict
     suboptions:
       target:

@@ -299,6 +299,14 @@ _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 _PRIVATE_KEY = re.compile(r"^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\n")
 
 
+def would_open(place: str, remove: str) -> str:
+    """Return why a run that would take the login away is refused, and how it is taken away on purpose."""
+    return (
+        f"{place} has a gateway with a login, and this run has no public_keys in the option gateway: it would open the "
+        f"NIMs to everybody on the network. Give the option, or remove the gateway first: {remove}"
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Front:
     """What one target's gateway is to be, with everything that goes into files. Raises ValueError.

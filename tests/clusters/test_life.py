@@ -9,9 +9,11 @@ import typing as t
 
 import pytest
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _tokens
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import PlanError
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import ProviderError
 from tests.clusters.cluster import HF_TOKEN, NAMESPACE, NGC_KEY, Cluster, assert_fine, described, is_rehearsal, path_of
+from tests.unit.gateway.running import until
 
 FLUX, LLAMA = "FLUX Dev@a100-80gb", "Llama 3.1@a100-80gb"
 FLUX_NAME, LLAMA_NAME = "nim-flux-dev-a100-80gb", "nim-llama-3-1-a100-80gb"
@@ -232,6 +234,23 @@ def test_a_name_of_the_studio_is_published(cluster: Cluster) -> None:
     outcome = cluster.run(FLUX, settings={"endpoint_host": "nim.studio.example"})
     assert outcome.statuses[FLUX_NAME].endpoint == "http://nim.studio.example/flux-dev-a100-80gb"
     assert cluster.info()[FLUX_NAME].endpoint == "http://nim.studio.example/flux-dev-a100-80gb"
+
+
+def test_a_login_is_not_taken_away_by_leaving_the_option_out(cluster: Cluster) -> None:
+    login = {"gateway": {"studio": "example", "public_keys": [_tokens.public_key(_tokens.new_signing_key())]}}
+    assert_fine(cluster.run(FLUX, settings=login))
+    for is_check in (False, True):
+        with pytest.raises(ProviderError, match="has a gateway with a login, and this run has no public_keys"):
+            cluster.run(FLUX, LLAMA, check_mode=is_check)
+    with pytest.raises(ProviderError, match="delete service gateway"):
+        cluster.run(gateway_only=True)
+    assert cluster.info()[FLUX_NAME].auth == "gateway"
+    assert_fine(cluster.run(FLUX, state="stopped"))
+    cluster.kube().delete("Service", "gateway", NAMESPACE)
+    # It is there until the cloud has taken its load balancer away.
+    until(lambda: cluster.kube().read("Service", "gateway", NAMESPACE) is None)
+    assert_fine(cluster.run(FLUX))
+    assert cluster.info()[FLUX_NAME].auth == "none"
 
 
 def test_an_object_of_somebody_else_is_not_touched(cluster: Cluster) -> None:

@@ -145,6 +145,10 @@ def test_the_life_of_a_gateway(guarded: Guarded, engine: Engine) -> None:
     assert started["steps"] == [f"update docker_gateway {GATEWAY} (files, running)"]
     assert guarded.ask(guarded.token("ws-08")) == 200
 
+    opened = guarded.studio.deploy({}, {"node": OTHER})
+    assert "docker rm --force budgetguard-gateway" in opened["msg"]
+    assert guarded.ask() == 401
+
     gone = guarded.deploy({"state": "absent"}, {"node": OTHER, "state": "absent"}, purge_shared=True)
     assert not gone.get("failed"), gone
     assert engine.containers() == set()

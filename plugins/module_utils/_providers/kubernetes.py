@@ -14,6 +14,7 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.budgetguard.techops.plugins.module_utils import _gateway
 from ansible_collections.budgetguard.techops.plugins.module_utils._deployment import Status, Wanted
 from ansible_collections.budgetguard.techops.plugins.module_utils._exposure import check_exposure
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import missing_keys
@@ -411,9 +412,18 @@ class KubernetesProvider(Provider):
             self.settings.hf_token,
             stored.facts["fields"] if stored else None,
         )
+        problems += self._login_problems(steps)
         if problems:
             raise ProviderError("\n".join(problems))
         self.cloud.preflight(wanted, steps, seen.resources)
+
+    def _login_problems(self, steps: t.Sequence[Step]) -> list[str]:
+        """Refuse to take the login away because an option was left out."""
+        changed = any(step.kind == "gateway_service" and step.action == "update" for step in steps)
+        if not changed or self._auth != _gateway.AUTH or self.settings.gateway.login:
+            return []
+        remove = f"kubectl -n {self.settings.namespace} delete service {objects.GATEWAY}"
+        return [_gateway.would_open(self.settings.namespace, remove)]
 
     def _kinds_of_cloud(self) -> set[str]:
         return {kind.name for kind in self.cloud.cluster_kinds if kind.name != GPU_POOL}

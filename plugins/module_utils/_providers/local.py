@@ -18,6 +18,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _deployment as d
+from ansible_collections.budgetguard.techops.plugins.module_utils import _gateway
 from ansible_collections.budgetguard.techops.plugins.module_utils._keys import missing_keys
 from ansible_collections.budgetguard.techops.plugins.module_utils._plan import Key, Kind, Resource, Step
 from ansible_collections.budgetguard.techops.plugins.module_utils._provider import (
@@ -262,6 +263,9 @@ class Local(Provider):
         if self.settings.registry is None:
             # With a registry of the studio's own the models may be in the cache, too: then no key is needed.
             problems += missing_keys(wanted, self._key(NGC_KEY), self._key(HF_KEY), None)
+        gateway = seen.resources.get((GATEWAY, gateways.NAME))
+        if wanted and gateway is not None and gateway.spec["auth"] == _gateway.AUTH and not self.settings.gateway.login:
+            problems.append(_gateway.would_open("this host", f"docker rm --force {gateways.NAME}"))
         if problems:
             raise ProviderError("\n".join(problems))
         login = self.settings.login(self._key(NGC_KEY))
