@@ -314,12 +314,12 @@ def _predict(provider: Provider, goal: Goal, seen: Snapshot) -> dict[str, Status
         replicas = item.replicas if item.start else base.replicas
         predicted[item.name] = dataclasses.replace(
             base,
-            image=provider.image(item),
             kind=item.kind,
             serves=item.serves,
             infer_path=item.infer_path,
             replicas=replicas,
             state="starting" if replicas > base.running else base.state,
+            **provider.foreseen(item),
         )
     for status in expand(goal.selections, seen.statuses, "stopped"):
         predicted[status.name] = dataclasses.replace(status, state="stopped", **_NOTHING_RUNS)

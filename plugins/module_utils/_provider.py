@@ -72,9 +72,9 @@ class Provider(abc.ABC):
     def resources(self, wanted: t.Sequence[Wanted], seen: Snapshot) -> list[Resource]:
         """Translate NIMs into the cloud's objects, the shared ones included. Pure: makes no calls."""
 
-    def image(self, item: Wanted) -> str:
-        """Return where the NIM's image comes from on this target, as its status tells it. Pure."""
-        return item.image
+    def foreseen(self, item: Wanted) -> t.Mapping[str, t.Any]:
+        """Return what the NIM's status will say that only this target decides, its image for one. Pure."""
+        return {"image": item.image}
 
     @abc.abstractmethod
     def stop_resource(self, status: Status) -> Resource:

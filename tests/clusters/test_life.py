@@ -238,6 +238,7 @@ def test_a_name_of_the_studio_is_published(cluster: Cluster) -> None:
 
 def test_a_login_is_not_taken_away_by_leaving_the_option_out(cluster: Cluster) -> None:
     login = {"gateway": {"studio": "example", "public_keys": [_tokens.public_key(_tokens.new_signing_key())]}}
+    assert cluster.run(FLUX, settings=login, check_mode=True).statuses[FLUX_NAME].auth == "gateway"
     assert_fine(cluster.run(FLUX, settings=login))
     for is_check in (False, True):
         with pytest.raises(ProviderError, match="has a gateway with a login, and this run has no public_keys"):

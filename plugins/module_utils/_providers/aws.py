@@ -243,6 +243,10 @@ class Aws(Provider):
         ours = ("gateway_target_group", "gateway_task_definition", "gateway_service")
         return [item for item in self._gateway_resources(seen) if item.kind in ours]
 
+    def foreseen(self, item: Wanted) -> t.Mapping[str, t.Any]:
+        """Return the image, and what the gateway will ask for."""
+        return {"image": item.image, "auth": _gateway.AUTH if self.settings.gateway is not None else "none"}
+
     def stop_resource(self, status: Status) -> Resource:
         """Return the service with no replicas; nothing else of it is compared."""
         return Resource("ecs_service", status.name, {"replicas": 0}, status.name)

@@ -212,6 +212,10 @@ class KubernetesProvider(Provider):
             if item.kind in ours or (item.kind, item.name) == ("secret", objects.GATEWAY_TLS)
         ]
 
+    def foreseen(self, item: Wanted) -> t.Mapping[str, t.Any]:
+        """Return the image, and what the gateway will ask for."""
+        return {"image": item.image, "auth": _gateway.AUTH if self.settings.gateway.login else "none"}
+
     def stop_resource(self, status: Status) -> Resource:
         """Return the Deployment with no replicas; nothing else of it is compared."""
         return Resource("deployment", status.name, {_REPLICAS: 0}, status.name)

@@ -247,9 +247,12 @@ class Local(Provider):
         slugs = {"".join(filter(str.isalnum, name.lower())): port for name, port in given}
         return {known[slug]: port for slug, port in slugs.items() if slug in known}
 
-    def image(self, item: d.Wanted) -> str:
+    def foreseen(self, item: d.Wanted) -> t.Mapping[str, t.Any]:
         """Return where the image is pulled from: the studio's own registry, if there is one."""
-        return self.settings.image(item.image)
+        return {
+            "image": self.settings.image(item.image),
+            "auth": _gateway.AUTH if self.settings.gateway.login else "none",
+        }
 
     def stop_resource(self, status: d.Status) -> Resource:
         """Return the container, stopped."""

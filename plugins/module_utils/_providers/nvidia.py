@@ -36,7 +36,10 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nv
     NvidiaError,
     NvidiaSession,
 )
-from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nvidia_settings import NvidiaSettings
+from ansible_collections.budgetguard.techops.plugins.module_utils._providers._nvidia_settings import (
+    AUTH,
+    NvidiaSettings,
+)
 
 UNDEPLOY_SECONDS = 900.0
 """How long requests that are under way may take when a deployment is taken down."""
@@ -202,9 +205,10 @@ class Nvidia(Provider):
         wanted_deployment = objects.deployment_spec(self.settings, item, version, least)
         return [function, Resource(objects.DEPLOYMENT, item.name, wanted_deployment, item.name, facts)]
 
-    def image(self, item: Wanted) -> str:
+    def foreseen(self, item: Wanted) -> t.Mapping[str, t.Any]:
         """Return where the image lies in the organisation's own registry; a hosted model has none."""
-        return item.image if item.gpu_tier == HOSTED_TIER else objects.own_image(self.settings, item)
+        image = item.image if item.gpu_tier == HOSTED_TIER else objects.own_image(self.settings, item)
+        return {"image": image, "auth": AUTH}
 
     def _needs_version(self, spec: Json, have: Resource) -> bool:
         """Say whether a function can only be brought to its specification by a new version."""

@@ -282,12 +282,13 @@ def test_of_what_is_gone_or_will_be_stopped_nothing_is_said_to_run() -> None:
     assert (gone.replicas, gone.running, gone.reason, gone.running_since) == idle
 
 
-def test_check_mode_names_the_image_as_the_target_will() -> None:
+def test_check_mode_names_the_image_and_the_login_as_the_target_will() -> None:
     class Copies(FakeProvider):
-        def image(self, item: Wanted) -> str:
-            return f"registry.studio.example/{item.image}"
+        def foreseen(self, item: Wanted) -> t.Mapping[str, t.Any]:
+            return {"image": f"registry.studio.example/{item.image}", "auth": "gateway"}
 
-    assert go(Copies(), nim(A), check_mode=True).statuses[A].image == "registry.studio.example/repo/model:1"
+    status = go(Copies(), nim(A), check_mode=True).statuses[A]
+    assert (status.image, status.auth) == ("registry.studio.example/repo/model:1", "gateway")
 
 
 # ---- objects that some of the NIMs share -----------------------------------------------------------------------------

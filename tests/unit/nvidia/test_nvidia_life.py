@@ -101,6 +101,7 @@ def test_check_mode_changes_nothing(org: Organisation) -> None:
     assert [step.describe() for step in outcome.steps] == [f"create nvcf_function {FLUX}", *DEPLOY]
     assert state(outcome) == "starting"
     assert outcome.statuses[FLUX].image == f"nvcr.io/{org.app.account.org}/flux.1-dev:1.2.3", "as after the run"
+    assert outcome.statuses[FLUX].auth == "bearer"
     assert set(org.actions()) == {"ListFunctions", "GetRepository", "ListClusterGroups"}
 
 
