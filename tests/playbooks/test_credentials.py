@@ -176,6 +176,8 @@ def test_one_identity_for_all(artists: Artists) -> None:
 
     artists.play("credentials", *wide, "-e", "rotate=true", "--limit", "ws-01").ok()
     assert len(artists.keys("studio")) == 2
+    refused = artists.play("revoke", "--limit", "ws-02", "-e", "studio_wide=True")
+    assert "Nothing was revoked" in refused.messages, refused.printed
     lost = artists.play("revoke", "--limit", "ws-02").ok()
     assert "run credentials with -e studio_wide=true -e rotate=true" in lost.messages, lost.printed
     assert len(artists.keys("studio")) == 2

@@ -76,8 +76,11 @@ def test_everything_everywhere_is_one_variable(studio: Studio) -> None:
 def test_a_limit_to_one_workstation_still_reads_every_target(studio: Studio) -> None:
     studio.targets["aws-us-west-2"] = studio.target("us-west-2")
     studio.play("deploy").ok()
-    run = studio.play("workstations", "--limit", "ws-01").ok()
+    # However booleans are written: on a command line they are texts.
+    studio.own["ws-01"] = {"workstation_config_studio_wide": "Yes"}
+    run = studio.play("workstations", "--limit", "ws-01", "-e", "endpoints_export=no").ok()
     assert list(run.changed) == ["ws-01"]
+    assert studio.config("ws-01")["mode"] == "studio-wide"
     targets = {entry["target"] for entry in studio.config("ws-01")["nim_endpoints"]["FLUX Dev"]["aws"]}
     assert targets == {"aws-us-east-1", "aws-us-west-2"}
     assert not (studio.comfyui("ws-02") / "budgetguard").exists()
