@@ -137,6 +137,7 @@ def check_workstation(workstation: str) -> str:
     if not _WORKSTATION.fullmatch(name):
         raise ValueError(
             f"workstation is {workstation!r}; it must be 1 to 48 letters, digits and hyphens, "
-            "and begin and end with a letter or digit"
+            "and begin and end with a letter or digit. Call the host so in the inventory, and give its address "
+            "in ansible_host"
         )
     return name

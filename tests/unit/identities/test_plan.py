@@ -86,5 +86,5 @@ def test_others_stay_while_the_stored_key_does_not_work() -> None:
 @pytest.mark.parametrize("name", ["", "-ws", "ws_1", "ws.studio.example", "w" * 49])
 def test_names_that_no_cloud_takes(name: str) -> None:
     """The message says what is right."""
-    with pytest.raises(ValueError, match="1 to 48 letters"):
+    with pytest.raises(ValueError, match=r"1 to 48 letters.*ansible_host"):
         check_workstation(name)
