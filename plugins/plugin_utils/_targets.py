@@ -60,14 +60,13 @@ def describe(
         variables = task_vars["hostvars"][name]
         options = variables.get("nim_target")
         provider = variables.get("nim_provider") or _provider_of(variables.get("group_names", []))
+        if provider == LOCAL:
+            return {"target": name, "provider": LOCAL, "answer": answers.get(name), "error": None}
+        if provider in PROVIDERS and not isinstance(options, dict):
+            return {"target": name, "error": "its variable nim_target is not set; it says how the target is reached"}
+        checked = _check(name, provider, options, task_vars)
     except AnsibleError as exc:
         return {"target": name, "error": f"its variables cannot be resolved: {exc}"}
-    if provider == LOCAL:
-        return {"target": name, "provider": LOCAL, "answer": answers.get(name), "error": None}
-    if provider in PROVIDERS and not isinstance(options, dict):
-        return {"target": name, "error": "its variable nim_target is not set; it says how the target is reached"}
-    try:
-        checked = _check(name, provider, options, task_vars)
     except ValueError as exc:
         return {"target": name, "error": str(exc)}
     return {"target": name, "provider": provider, "options": checked, "error": None}
@@ -123,4 +122,10 @@ def load(described: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, Connect]:
 
 
 def _provider_of(group_names: t.Sequence[str]) -> str | None:
-    return next((name for name in group_names if name in PROVIDERS or name == LOCAL), None)
+    """Return the provider whose group holds a host, if there is one. Raises ValueError if there are several."""
+    found = [name for name in group_names if name in PROVIDERS or name == LOCAL]
+    if len(found) > 1:
+        raise ValueError(
+            f"it is in the groups {' and '.join(found)}, and a target has one provider; take it out of all but one"
+        )
+    return found[0] if found else None

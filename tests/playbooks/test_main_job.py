@@ -12,7 +12,7 @@ from tests.playbooks.studio import Studio
 FLUX, LLAMA = "nim-flux-dev-l40s", "nim-llama-3-1-l4"
 
 
-def test_check_predicts_the_run_the_second_changes_nothing_and_an_unknown_provider_stops_nobody_else(
+def test_check_predicts_the_run_the_second_changes_nothing_and_a_wrong_provider_stops_nobody_else(
     studio: Studio,
 ) -> None:
     predicted = studio.play("site", "--check", "--diff").ok()
@@ -32,8 +32,13 @@ def test_check_predicts_the_run_the_second_changes_nothing_and_an_unknown_provid
 
     studio.targets["elsewhere"] = studio.target("nowhere")
     studio.providers["elsewhere"] = "ibm"
-    run = studio.play("site")
-    assert run.failed == ["elsewhere"]
+    studio.targets["twice"] = studio.target("us-west-2")
+    more = studio.folder / "more.yml"
+    more.write_text("nvidia: {hosts: {twice: }}\n")
+    run = studio.play("site", "-i", str(more))
+    assert run.failed == ["elsewhere", "twice"]
+    assert "The host is in the groups aws and nvidia, and a target has one provider" in run.messages
+    assert "twice cannot be read: it is in the groups aws and nvidia" in run.messages
     assert "The provider of elsewhere is 'ibm'" in run.messages
     assert "nim_provider is 'ibm'; it must be one of aws" in run.messages
     assert run.changed["ws-01"] == 0
