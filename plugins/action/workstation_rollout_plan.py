@@ -47,6 +47,9 @@ CANARY_IN_A_SLICE = (
     "rollout_canary."
 )
 
+# With one problem so many workstations are named; an inventory may have thousands.
+NAMED = 5
+
 Values = dict[str, t.Any]
 
 
@@ -75,10 +78,13 @@ class ActionModule(ActionBase):
         library = missing_library()
         problems = [library] if library else []
         found: dict[str, Values] = {}
+        wrong: dict[str, list[str]] = {}
         checks = Checks(self._spec(Path(options["role_path"]), options["later"]))
         for name in options["hosts"]:
-            found[name], wrong = self._read(name, checks, task_vars)
-            problems += [f"{name}: {problem}" for problem in wrong]
+            found[name], told = self._read(name, checks, task_vars)
+            for problem in told:
+                wrong.setdefault(problem, []).append(name)
+        problems += [f"{_several(names)}: {problem}" for problem, names in wrong.items()]
         plan = self._plan(options, task_vars, problems)
         if plan is None or problems:
             result.update(failed=True, msg="\n".join(["Nothing was changed on any workstation.", *problems]))
@@ -313,8 +319,14 @@ def _stored_problems(host: t.Mapping[str, t.Any]) -> list[str]:
     try:
         problem = _credentials("its stored credentials", _role_arguments.stored_credentials(host))
     except AnsibleError as error:
-        problem = _first_line(error)
+        problem = f"its stored credentials cannot be read: {_first_line(error)}"
     return [problem] if problem else []
+
+
+def _several(names: t.Sequence[str]) -> str:
+    """Name workstations with one and the same problem: mostly it is a variable that all of them share."""
+    rest = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _first_line(error: Exception) -> str:

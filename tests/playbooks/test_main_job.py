@@ -86,6 +86,9 @@ def test_a_limit_to_one_workstation_still_reads_every_target(studio: Studio) -> 
     run = studio.play("workstations", "--limit", "ws-01", "-e", "endpoints_export=no").ok()
     assert list(run.changed) == ["ws-01"]
     assert studio.config("ws-01")["mode"] == "studio-wide"
+    wrong = studio.play("workstations", "-e", "endpoints_prices=perhaps")
+    assert "endpoints_prices" in wrong.messages
+    assert "is undefined" not in wrong.messages, wrong.printed
     targets = {entry["target"] for entry in studio.config("ws-01")["nim_endpoints"]["FLUX Dev"]["aws"]}
     assert targets == {"aws-us-east-1", "aws-us-west-2"}
     assert not (studio.comfyui("ws-02") / "budgetguard").exists()

@@ -303,7 +303,10 @@ def test_too_many_failures_in_a_batch_stop_the_rollout(stage: Stage, tmp_path: P
 
 
 def test_every_wrong_variable_is_named_before_anything_is_written(stage: Stage, tmp_path: Path) -> None:
-    hosts = local(tmp_path, "ws-1", "ws-2", "ws-3", "ws-4")
+    alike = [f"ws-1{number}" for number in range(7)]
+    hosts = local(tmp_path, "ws-1", "ws-2", "ws-3", "ws-4", *alike)
+    for name in alike:
+        hosts[name]["workstation_config_id"] = ""
     del hosts["ws-2"]["comfyui_path"]
     hosts["ws-2"]["workstation_config_backup"] = "perhaps"
     hosts["ws-3"]["workstation_config_key_path"] = "keys/studio.key"
@@ -323,6 +326,7 @@ def test_every_wrong_variable_is_named_before_anything_is_written(stage: Stage, 
         "ws-3: workstation_config_studio_key: The studio key is shorter than 32",
         "ws-4: its stored credentials: credentials of 'aws': the value of 'Access Key ID' must be a text",
         "win-2: workstation_config_comfyui_path is '/opt/ComfyUI'; on Windows it must be a drive and a path",
+        "ws-10, ws-11, ws-12, ws-13, ws-14 and 2 more: workstation_config_id must be",
         "rollout_canary is 0;",
     ):
         assert wrong in message
