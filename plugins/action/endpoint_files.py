@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
                 for name in written:
                     _whole_file.write(folder / name, texts[name].encode(), FILE_MODE)
         except OSError as exc:
-            result.update(failed=True, msg=f"the exports cannot be written: {exc}")
+            result.update(failed=True, msg=f"the exports cannot be written to {folder}: {exc}")
             return result
         result.update(changed=bool(written), written=written)
         if self._task.diff:

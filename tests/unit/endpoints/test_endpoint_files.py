@@ -73,7 +73,7 @@ def test_what_cannot_be_written_is_told_and_nothing_is_left(tmp_path: Path) -> N
     (tmp_path / ARTISTS).mkdir()
     result = run(tmp_path)
     assert result["failed"]
-    assert "the exports cannot be written" in result["msg"]
+    assert f"the exports cannot be written to {tmp_path}: " in result["msg"]
     assert ARTISTS in result["msg"]
     assert [path.name for path in tmp_path.iterdir()] == [ARTISTS]
 
