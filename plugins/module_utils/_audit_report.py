@@ -111,7 +111,7 @@ def audit(
 
 
 def _checked_kinds(option: str, given: t.Iterable[str], known: t.Sequence[str]) -> set[str]:
-    names = {str(name) for name in ([given] if isinstance(given, str) else given)}
+    names = {str(name).strip() for name in (given.split(",") if isinstance(given, str) else given)} - {""}
     wrong = sorted(names - set(known))
     if wrong:
         raise AuditError(f"{option}: {wrong[0]!r} is none of {', '.join(known)}")

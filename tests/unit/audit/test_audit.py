@@ -49,8 +49,10 @@ def test_counts() -> None:
     ("options", "somebody"),
     [
         ({"fail_on": []}, []),
+        ({"fail_on": ""}, []),
         ({"fail_on": ["warning"]}, ["ws-3"]),
         ({"fail_on": ["unreachable", "disk_low"]}, ["ws-2", "ws-3"]),
+        ({"fail_on": "unreachable, disk_low"}, ["ws-2", "ws-3"]),
         ({"ignore": ["unreachable"]}, ["ws-9", "ws-10"]),
         ({"ignore": ["unreachable", "config_missing"]}, []),
     ],
