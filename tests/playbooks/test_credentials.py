@@ -102,6 +102,22 @@ def test_killed_in_both_phases(artists: Artists) -> None:
         assert opened(studio, "ws-01", SECRETS["STUDIO_KEY"])["aws"]["Access Key ID"] == record["key_id"]
 
 
+def test_a_wrong_vault_password_is_told(artists: Artists) -> None:
+    """By a task that hides nothing; with ansible-core 2.17 the others would say that their output is censored."""
+    studio = artists.studio
+    studio.workstations = ["ws-01"]
+    studio.variables["nim_studio_key"] = None
+    for playbook in ("studio_key", "credentials"):
+        artists.play(playbook).ok()
+    other = studio.folder / "other-password"
+    other.write_text("mistyped")
+    environment = {**artists.environment, "ANSIBLE_VAULT_PASSWORD_FILE": str(other)}
+    for playbook in ("credentials", "audit"):
+        run = studio.play(playbook, environment=environment)
+        assert "Decryption failed" in run.messages, run.printed
+        assert "censored" not in run.messages, run.printed
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
