@@ -13,8 +13,9 @@ from pathlib import Path
 from tests.playbooks.studio import BIN, Studio
 from tests.tools import layout
 
-NEEDED = {"plugins", "policies", "roles", "playbooks", "meta"}
-UNWANTED = {"tests", ".cache", ".venv", ".sandbox", ".git", "inventory"}
+NEEDED = {"inventory", "plugins", "policies", "roles", "playbooks", "meta"}
+UNWANTED = {"tests", ".cache", ".venv", ".sandbox", ".git"}
+EXAMPLE = layout.ROOT / "inventory" / "studio"
 
 
 def test_the_artifact_installs_and_runs_elsewhere(studio: Studio) -> None:
@@ -25,6 +26,9 @@ def test_the_artifact_installs_and_runs_elsewhere(studio: Studio) -> None:
     assert not top & UNWANTED
     collections = studio.folder / "collections"
     _galaxy(studio, "install", str(archive), "-p", str(collections), "--offline")
+    installed = collections / layout.COLLECTION / "inventory"
+    assert [path.name for path in installed.iterdir()] == [EXAMPLE.name]
+    assert _files(installed / EXAMPLE.name) == _files(EXAMPLE)
     settings = shutil.copy(layout.ANSIBLE_CFG, studio.folder)
     environment = {**studio.environment(collections), "ANSIBLE_CONFIG": str(settings)}
     first = studio.play("site", environment=environment).ok()
@@ -34,6 +38,10 @@ def test_the_artifact_installs_and_runs_elsewhere(studio: Studio) -> None:
     assert str(layout.ROOT) not in studio.play("status", "-vvv", environment=environment).ok().printed.replace(
         str(BIN.parent), ""
     )
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _build(folder: Path) -> Path:

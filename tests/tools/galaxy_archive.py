@@ -24,7 +24,8 @@ __all__ = ["main"]
 COPY = layout.CACHE / "build" / "galaxy"
 DIST = layout.CACHE / "dist"
 SHIPPED = {"CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "LICENSES", "MANIFEST.json", "README.md"}
-SHIPPED |= {"REUSE.toml", "changelogs", "docs", "meta", "playbooks", "plugins", "policies", "requirements.txt", "roles"}
+SHIPPED |= {"REUSE.toml", "changelogs", "docs", "inventory", "meta", "playbooks", "plugins", "policies"}
+SHIPPED |= {"requirements.txt", "roles"}
 """All that may lie at the top of the archive."""
 
 
