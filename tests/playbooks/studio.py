@@ -192,7 +192,6 @@ class Studio:
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HOME": str(self.home),
-            "PWD": str(self.folder),  # As a shell sets it.
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_CONFIG": str(layout.ANSIBLE_CFG),
             "ANSIBLE_CALLBACKS_ENABLED": "budgetguard.techops.preload",  # A third of a run's time.
