@@ -159,6 +159,8 @@ class RegistrySource(Source):
             if (system, architecture) == ("linux", self._architecture):
                 return str(item["digest"])
         names = ", ".join(sorted({f"{system}/{name}" for system, name, _item in offered if system != "unknown"}))
+        if not names:
+            raise ProviderError(f"{image} has no image for linux/{self._architecture}, nor for anything else")
         raise ProviderError(f"{image} is not there for linux/{self._architecture}, only for {names}")
 
     def _manifest(self, reference: _registry.Reference, version: str) -> _Manifest:

@@ -56,8 +56,8 @@ options:
     default: false
   certificate_arn:
     description:
-      - Certificate in AWS Certificate Manager. With it the load balancer speaks HTTPS on port 443, otherwise HTTP on
-        port 80.
+      - ARN of a certificate that AWS Certificate Manager has in the same region, or of a server certificate of IAM.
+        With it the load balancer speaks HTTPS on port 443, otherwise HTTP on port 80.
     type: str
   endpoint_host:
     description:

@@ -11,6 +11,8 @@ import pytest
 
 from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aws_settings import AwsSettings
 
+_IN_CHINA = "arn:aws-cn:iam::111122223333"
+
 
 @pytest.mark.parametrize(
     ("options", "told"),
@@ -21,6 +23,15 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers._aw
         ({"idle_timeout": 4001}, "idle_timeout is 4001; "),
         ({"gateway_replicas": 0}, "gateway_replicas is 0; "),
         ({"endpoint_host": "https://nims.studio.example"}, "must be a name without scheme, port and path"),
+        (
+            {"certificate_arn": "nims.studio.example"},
+            "certificate_arn is 'nims.studio.example'; it must be the ARN of ",
+        ),
+        ({"certificate_arn": f"{_IN_CHINA}:role/x"}, "it must be the ARN of a certificate "),
+        (
+            {"certificate_arn": "arn:aws:acm:eu-west-1:111122223333:certificate/0a-1b"},
+            "certificate_arn is one of eu-west-1; it must be .* that AWS Certificate Manager has in us-east-1, or ",
+        ),
         ({"endpoint_host": "nims.studio.example:443"}, "must be a name without scheme, port and path"),
     ],
 )
@@ -33,6 +44,17 @@ def test_all_mistakes_are_told_at_once() -> None:
     wrong = {"region": "us-east-1", "log_retention_days": 15, "idle_timeout": 0, "endpoint_host": "a b"}
     with pytest.raises(ValueError, match=r"log_retention_days.*\nidle_timeout.*\nendpoint_host"):
         AwsSettings.from_options(wrong)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012",
+        f"{_IN_CHINA}:server-certificate/cloudfront/nims",
+    ],
+)
+def test_certificates(arn: str) -> None:
+    assert AwsSettings.from_options({"region": "us-east-1", "certificate_arn": arn}).certificate_arn == arn
 
 
 def test_an_empty_text_is_not_set() -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from ansible_collections.budgetguard.techops.plugins.module_utils import _gateway
@@ -17,6 +18,11 @@ from ansible_collections.budgetguard.techops.plugins.module_utils._providers imp
 _UP_TO_A_YEAR = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
 RETENTION_DAYS = (*_UP_TO_A_YEAR, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 """What CloudWatch Logs takes. Source: PutRetentionPolicy in its API reference."""
+
+_CERTIFICATE = re.compile(
+    r"arn:aws[a-z-]*:(acm:(?P<region>[a-z0-9-]+):\d{12}:certificate/[A-Za-z0-9-]+|iam::\d{12}:server-certificate/\S+)"
+)
+"""Source: ARNs of resources in the service authorization reference, for ACM and IAM."""
 
 LONGEST_IDLE_SECONDS = 4000
 """Source: idle_timeout.timeout_seconds of ModifyLoadBalancerAttributes in Elastic Load Balancing's API reference."""
@@ -46,7 +52,8 @@ class AwsSettings:
     gateway_replicas: int = 1
 
     def __post_init__(self) -> None:
-        problems = [*self._size_problems(), *filter(None, [endpoint_host_problem(self.endpoint_host)])]
+        found = (self._certificate_problem(), endpoint_host_problem(self.endpoint_host))
+        problems = [*self._size_problems(), *filter(None, found)]
         if problems:
             raise ValueError("\n".join(problems))
         if self.gateway is None:
@@ -75,6 +82,17 @@ class AwsSettings:
             yield f"log_retention_days is {self.log_retention_days}; CloudWatch Logs takes {days}"
         if not 1 <= self.idle_timeout <= LONGEST_IDLE_SECONDS:
             yield f"idle_timeout is {self.idle_timeout}; a load balancer takes 1 to {LONGEST_IDLE_SECONDS} seconds"
+
+    def _certificate_problem(self) -> str | None:
+        if self.certificate_arn is None:
+            return None
+        wanted = f"the ARN of a certificate that AWS Certificate Manager has in {self.region}, or of one of IAM"
+        arn = _CERTIFICATE.fullmatch(self.certificate_arn)
+        if arn is None:
+            return f"certificate_arn is {self.certificate_arn!r}; it must be {wanted}"
+        if arn["region"] not in (None, self.region):
+            return f"certificate_arn is one of {arn['region']}; it must be {wanted}"
+        return None
 
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> AwsSettings:

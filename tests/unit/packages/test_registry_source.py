@@ -203,6 +203,12 @@ def test_list_of_architectures(registry: Registry) -> None:
     assert failure(source(registry, "arm64")).endswith("is not there for linux/arm64, only for linux/amd64")
 
 
+def test_list_without_any_image(registry: Registry) -> None:
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).encode()
+    registry.add(index, INDEX)
+    assert failure(source(registry)).endswith("has no image for linux/amd64, nor for anything else")
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_connection_that_breaks_goes_on_where_it_broke(registry: Registry, ranges: bool) -> None:
     manifest, config, layers = made.an_image()
