@@ -182,7 +182,8 @@ _TEMPLATE = """\
 global
     log {log} len 4096 format raw local0 info
     maxconn {connections}
-    nbthread 2
+    # When two threads write to standard output at the same time, one of the lines is dropped, and a use with it.
+    nbthread 1
     hard-stop-after {stop_seconds}s
 {tls_defaults}
 defaults

@@ -131,18 +131,19 @@ def _read(answer: http.client.HTTPResponse) -> Answer:
 
 @contextlib.contextmanager
 def haproxy(
-    folder: Path, make: Callable[..., str], trusted: Path | None = None, master: bool = True
+    folder: Path, make: Callable[..., str], trusted: Path | None = None, master: bool = True, log_flags: int = 0
 ) -> Iterator[Haproxy]:
     """Run HAProxy as it is run on a Docker host, or without ``master`` as in a pod, which is never told to reload.
 
-    ``make`` returns the configuration; it gets ``listen``, ``health_listen`` and ``mark``.
+    ``make`` returns the configuration; it gets ``listen``, ``health_listen`` and ``mark``. The log is opened with
+    ``log_flags``.
     """
     port, health_port = free_port(), free_port()
     config, log = folder / "haproxy.cfg", folder / "log"
     made = functools.partial(make, listen=f"127.0.0.1:{port}", health_listen=f"127.0.0.1:{health_port}")
     config.write_text(made(mark="generation-0"), encoding="utf-8")
     with (
-        log.open("wb") as output,
+        os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | log_flags, 0o600), "wb") as output,
         subprocess.Popen(
             [HAPROXY, *(["-W"] if master else []), "-db", "-f", str(config)], stdout=output, stderr=output
         ) as run,

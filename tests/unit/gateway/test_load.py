@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import resource
 import threading
 from collections import Counter
@@ -96,6 +97,18 @@ def test_a_thousand_requests_are_served_at_the_same_time(tmp_path: Path, studio:
     tokens = [studio.token(f"ws-{number:04}") for number in range(MANY)]
     workstations = asyncio.run(_all_at_once(tmp_path, studio, tokens))
     assert workstations == {f"ws-{number:04}" for number in range(MANY)}
+
+
+def test_each_request_is_in_the_log_although_writing_it_is_slow(tmp_path: Path, studio: Studio) -> None:
+    """HAProxy waits for nothing when it writes its log, not even for a thread of its own that is writing just now."""
+    make = functools.partial(haproxy_config, FixedRoutes((("slow", "127.0.0.11:1"),)), target=TARGET)
+    with haproxy(tmp_path, make, log_flags=os.O_SYNC) as running, ThreadPoolExecutor(CLIENTS) as pool:
+        asked = sum(pool.map(lambda _client: _ask_often(running, studio), range(CLIENTS)))
+        assert len(running.usage(asked)) == asked
+
+
+def _ask_often(running: Haproxy, studio: Studio, times: int = 50) -> int:
+    return [_post(running, studio, "/nowhere") for _time in range(times)].count(404)
 
 
 RELOADS = 3
